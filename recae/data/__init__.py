@@ -1,0 +1,53 @@
+"""Ratings from MovieLens releases, tables and DataFrames; pandas is used here and nowhere below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from recae.data import tables
+from recae.data.description import Description, describe
+from recae.data.download import fetch
+from recae.data.layout import Naming
+from recae.data.movielens import RELEASES, Release
+from recae.data.sources import open_source
+from recae.ratings import Duplicates, Ratings, Scale
+
+if TYPE_CHECKING:
+    from recae.data.sources import Source
+
+__all__ = ["RELEASES", "Description", "Release", "describe", "fetch", "load"]
+
+
+def load(
+    source: Source,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    time: str | None = None,
+    scale: Scale | None = None,
+    duplicates: Duplicates = "error",
+    where: Mapping[str, object] | None = None,
+    separator: str | None = None,
+) -> Ratings:
+    """The ratings in `source`, with the titles of its items where it is a MovieLens release.
+
+    source: the name of a release (`ml-1m`, or `1m`), a DataFrame, or the path of a file (CSV,
+        TSV, Parquet, plain or gzipped), a folder or a zip. Names and relative paths are looked up
+        in the current folder, in the folders of RECAE_DATA (separated as in PATH) and among the
+        downloads; `ml-latest-small` comes with the package.
+    user, item, rating, time: names of columns; where not given, common ones are recognised. Times
+        are Unix seconds (milliseconds are known by their size) or ISO 8601 dates.
+    scale: the lowest and highest star; a release's own, or else the lowest and highest present.
+    duplicates: what to do where a user rated an item twice, see `Ratings.of`.
+    where: keeps only the rows in which these columns have these values.
+    separator: what divides the fields of a text file; else its name or first line tells.
+
+    Raises DataError, one sentence with file, line and value, for everything that cannot be used.
+    """
+    naming = Naming(user, item, rating, time, where or {})
+    opened = open_source(source, naming, scale=scale, separator=separator)
+    return tables.load(
+        opened.table, scale=opened.scale, duplicates=duplicates, catalog=opened.catalog
+    )
