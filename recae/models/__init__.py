@@ -1,0 +1,33 @@
+"""The models and their registry.
+
+A name stands for a class or one of its presets; calling it with settings builds the model. Adding
+a model is adding its line here: recipes, the command line and the contract suite follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from recae.models.autorec import AutoRec
+from recae.models.base import Fitted, Recommender
+from recae.models.external import ImplicitALS, ImplicitBPR
+from recae.models.linear import Bias, Popular
+from recae.models.persistence import load_model
+from recae.models.recommendations import Recommendations
+
+MODELS: Final[dict[str, Callable[..., Recommender]]] = {
+    "bias": Bias,
+    "popular": Popular,
+    "mf": AutoRec.mf,
+    "svdpp": AutoRec.svdpp,
+    "autorec-user": AutoRec.user,
+    "autorec-item": AutoRec.item,
+    "autorec-dual": AutoRec.dual,
+    "autorec-user-paper": AutoRec.paper_user,
+    "autorec-item-paper": AutoRec.paper_item,
+    "implicit-als": ImplicitALS,
+    "implicit-bpr": ImplicitBPR,
+}
+
+__all__ = ["MODELS", "AutoRec", "Fitted", "Recommendations", "Recommender", "load_model"]

@@ -1,0 +1,357 @@
+"""The family: a baseline and a product of two sides, each a table or an encoder.
+
+    r_ui = b_ui + beta_u + beta_i + <p_u, q_i>
+
+Two tables are biased matrix factorization, a table and an encoder are AutoRec, two encoders are
+Dual AutoRec: one network, one loop, so that the comparison between them is of the sides alone.
+Shapes: U users of a history, N items, K = k code size, R ratings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recae.errors import DataError, RecaeError
+from recae.models.base import FactorRecommender, Fitted, Floats
+from recae.models.ridge import ridge_rows
+from recae.nn.encoders import ACTIVATIONS, Dense
+from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
+from recae.nn.sparse import Structure
+from recae.nn.training import DivergedError, Report, Training, train
+from recae.ratings import Ratings
+from recae.splits import Holdout
+
+SideKind: TypeAlias = Literal["encoder", "table", "table+mask"]
+Activation: TypeAlias = Literal["identity", "sigmoid", "tanh", "relu", "elu", "selu", "silu"]
+
+_INITIAL_SCALE = 0.03
+"""Standard deviation of initial weights; on inner validation 0.01 to 0.05 were equal, 0.1 worse."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """user_codes: of the training users; item_vectors [N, K], item_bias [N]: of the items."""
+
+    network: Network
+    user_vectors: Floats
+    user_bias: Floats
+    item_vectors: Floats
+    item_bias: Floats
+
+
+@dataclass(eq=False)
+class AutoRec(FactorRecommender):
+    """Masked-loss autoencoders on ratings, and matrix factorization as their plainest member.
+
+    Use the presets: `AutoRec.dual`, `.item`, `.user`, `.paper_item`, `.paper_user`, `.mf`,
+    `.svdpp`; every one takes the fields below as keywords.
+    """
+
+    users: SideKind = "encoder"
+    """Where user vectors come from; `table+mask` is SVD++'s: free vectors plus implicit sets."""
+    items: SideKind = "encoder"
+    """Where item vectors come from."""
+    k: int = 64
+    """Code size."""
+    activation: Activation = "identity"
+    """Of the codes."""
+    dropout: float = 0.5
+    """On the codes of both sides, while training."""
+    baseline: Literal["shrunk", "mean", "none"] = "shrunk"
+    """What is subtracted from the ratings before they are encoded and learned: mu + b_u + b_i, the
+    mean rating, or nothing (the paper's)."""
+    mask_channel: bool = True
+    """Encoders also read *that* an item was rated."""
+    normalize: bool = True
+    """Encoders divide by the square root of the number of ratings they read."""
+    bias_head: bool = True
+    """Encoders give a bias beside the code."""
+    ridge: float = 5.0
+    """Penalty when a new user is folded in to a table: an ALS half-step on the item vectors."""
+    training: Training = field(default_factory=Training)
+    device: str = "auto"
+    """`auto`: CUDA where there is one, else CPU; or a torch device."""
+
+    _learned: _Learned | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, not {self.k}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if self.ridge <= 0:
+            raise ValueError(f"ridge must be positive, not {self.ridge}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}")
+
+    # --- learning
+
+    def _learn(
+        self,
+        train_on: Ratings,
+        fitted: Fitted,
+        validation: Holdout | None,
+        rng: np.random.Generator,
+        report: Report | None,
+        resume: Path | None,
+    ) -> None:
+        self._learned = None
+        device = self._device()
+        seed = int(rng.integers(2**63))
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            network = self._network(len(fitted.users), len(fitted.items)).to(device)
+            structure, residuals = self._entries(train_on, device)
+            seen = Seen.everything(structure, residuals)
+
+            def validate(average: Network) -> dict[str, float]:
+                assert validation is not None
+                self._learned = _learned(average, seen)
+                error = validation.target.stars - self.predict_at(validation)
+                return {"val/rmse": float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))}
+
+            try:
+                best = train(
+                    network,
+                    structure,
+                    residuals,
+                    self.training,
+                    validate=None if validation is None else validate,
+                    report=report,
+                    resume=resume,
+                )
+            except DivergedError as trouble:
+                raise RecaeError(f"{trouble}: lower training.learning_rate") from None
+            self._learned = _learned(best, seen)
+
+    def _network(self, n_users: int, n_items: int) -> Network:
+        users = self._side(self.users, n_users, n_items)
+        items = self._side(self.items, n_items, n_users)
+        return Network(users, items, dropout=self.dropout)
+
+    def _side(self, kind: SideKind, n_rows: int, n_columns: int) -> Side:
+        def dense(*, values: bool, mask: bool, bias_head: bool) -> Dense:
+            return Dense(
+                n_columns,
+                self.k,
+                values=values,
+                mask=mask,
+                activation=self.activation if values else "identity",
+                normalize=self.normalize,
+                bias_head=bias_head,
+                scale=_INITIAL_SCALE,
+            )
+
+        table = Table(n_rows, self.k, scale=_INITIAL_SCALE)
+        match kind:
+            case "table":
+                return table
+            case "table+mask":
+                return Sum(table, dense(values=False, mask=True, bias_head=False))
+        return dense(values=True, mask=self.mask_channel, bias_head=self.bias_head)
+
+    def _entries(self, ratings: Ratings, device: torch.device) -> tuple[Structure, torch.Tensor]:
+        """Structure and residuals of ratings over the model's items, on the device."""
+        structure = Structure.of(
+            torch.from_numpy(ratings.matrix.indptr).to(device),
+            torch.from_numpy(ratings.columns).to(device),
+            len(ratings.items),
+        )
+        return structure, torch.from_numpy(self._residuals(ratings)).to(device)
+
+    def _residuals(self, ratings: Ratings) -> Floats:
+        match self.baseline:
+            case "shrunk":
+                return self.fitted.baseline.residuals(ratings)
+            case "mean":
+                return ratings.stars - np.float32(self.fitted.baseline.mu)
+        return ratings.stars
+
+    def _device(self) -> torch.device:
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    # --- predicting
+
+    def user_factors(self, history: Ratings) -> Floats:
+        """[U, K + 3]: the code, the user's share of the offset, 1, and 1.
+
+        Encoders read the history. A table gives the vector learned for a user whose history is
+        unchanged; any other is folded in by ridge regression on the item vectors. Without a
+        history the code is zero, and what remains is the baseline (in raw modes the mean).
+        """
+        own = history.over(self.fitted.items)
+        vectors, bias = self._user_codes(own)
+        warm = (own.user_counts > 0).astype(np.float32)
+        mu = np.float32(self.fitted.baseline.mu)
+        offset = np.where(warm > 0, self._user_offset(own) + bias, mu)
+        item_share = np.ones_like(warm) if self.baseline == "shrunk" else warm
+        return np.column_stack(
+            [vectors * warm[:, None], offset, item_share, np.ones_like(warm)]
+        ).astype(np.float32, copy=False)
+
+    def item_factors(self) -> Floats:
+        """[N, K + 3]: the code, 1, the item's share of the offset, and what is said instead.
+
+        The last column is zero but for items that were never rated, of which the raw modes can
+        say no more than the mean.
+        """
+        learned, fitted = self._get(), self.fitted
+        warm = (fitted.item_counts > 0).astype(np.float32)
+        bias = learned.item_bias * warm
+        if self.baseline == "shrunk":
+            ones, instead = np.ones_like(warm), np.zeros_like(warm)
+            bias = bias + fitted.baseline.items
+        else:
+            ones, instead = warm, (1 - warm) * np.float32(fitted.baseline.mu)
+        return np.column_stack([learned.item_vectors * warm[:, None], ones, bias, instead])
+
+    def _user_offset(self, own: Ratings) -> Floats:
+        """[U]: what was subtracted before learning, the items' part apart."""
+        match self.baseline:
+            case "shrunk":
+                return self.fitted.baseline.unknown_item(own)
+            case "mean":
+                return np.full(len(own.users), self.fitted.baseline.mu, np.float32)
+        return np.zeros(len(own.users), np.float32)
+
+    def _user_codes(self, own: Ratings) -> tuple[Floats, Floats]:
+        """Vectors [U, K] and biases [U] for any users, over the model's items."""
+        learned = self._get()
+        if self.users == "encoder":
+            return _arrays(encode(learned.network.rows, self._seen(own)))
+        known = self.known(own)
+        vectors, bias = learned.user_vectors[known], learned.user_bias[known]
+        new = np.flatnonzero(known < 0)
+        if len(new):
+            vectors[new], bias[new] = self._fold_in(own.take_users(new))
+        return vectors, bias
+
+    def _fold_in(self, own: Ratings) -> tuple[Floats, Floats]:
+        """Vectors and biases for a table's new users.
+
+        The posterior mean under a Gaussian prior around the learned users' mean: the mean, plus
+        argmin |rest - Q p|^2 + ridge |p|^2 over what it leaves unexplained. The implicit part of
+        SVD++ is encoded first and needs no solving.
+        """
+        learned = self._get()
+        vectors = np.zeros((len(own.users), self.k), np.float32)
+        table = learned.network.rows
+        if isinstance(table, Sum):
+            vectors += _arrays(encode(table.encoder, self._seen(own)))[0]
+            table = table.table
+        assert isinstance(table, Table)
+        vectors += _numpy(table.vectors.mean(dim=0))
+        bias = float(table.row_bias.detach().mean())
+        rest = self._residuals(own) - learned.item_bias[own.columns] - np.float32(bias)
+        rest -= np.einsum("rk,rk->r", vectors[own.rows], learned.item_vectors[own.columns])
+        items = np.column_stack([learned.item_vectors, np.ones(len(own.items), np.float32)])
+        solved = ridge_rows(own, rest, items, self.ridge)
+        return vectors + solved[:, :-1], bias + solved[:, -1]
+
+    def _seen(self, own: Ratings) -> Seen:
+        device = next(self._get().network.parameters()).device
+        return Seen.everything(*self._entries(own, device))
+
+    def _get(self) -> _Learned:
+        if self._learned is None:
+            _ = self.fitted
+            raise DataError("this model was not trained to its end: fit it again or resume")
+        return self._learned
+
+    # --- keeping
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        learned = self._get()
+        arrays = {f"network.{k}": _numpy(v) for k, v in learned.network.state_dict().items()}
+        names = ("user_vectors", "user_bias", "item_vectors", "item_bias")
+        return arrays | {name: getattr(learned, name) for name in names}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        with torch.random.fork_rng(devices=[]):
+            network = self._network(len(self.fitted.users), len(self.fitted.items))
+        weights = {
+            name.removeprefix("network."): torch.from_numpy(array)
+            for name, array in arrays.items()
+            if name.startswith("network.")
+        }
+        network.load_state_dict(weights)
+        names = ("user_vectors", "user_bias", "item_vectors", "item_bias")
+        self._learned = _Learned(network.to(self._device()).eval(), *(arrays[n] for n in names))
+
+    # --- presets
+
+    @classmethod
+    def dual(cls, **settings: Any) -> Self:
+        """Dual AutoRec: encoders on both sides; new users and new items need no retraining."""
+        return cls(**settings)
+
+    @classmethod
+    def item(cls, **settings: Any) -> Self:
+        """I-AutoRec (Sedhain et al. 2015) on residuals, with mask channel and hidden targets."""
+        return cls(**_ITEM | settings)
+
+    @classmethod
+    def user(cls, **settings: Any) -> Self:
+        """U-AutoRec (Sedhain et al. 2015) on residuals, with mask channel and hidden targets."""
+        return cls(**_USER | settings)
+
+    @classmethod
+    def paper_item(cls, **settings: Any) -> Self:
+        """I-AutoRec as published: raw ratings, sigmoid code, reconstruction, L2 in the loss."""
+        return cls(**_PAPER_ITEM | settings)
+
+    @classmethod
+    def paper_user(cls, **settings: Any) -> Self:
+        """U-AutoRec as published: raw ratings, sigmoid code, reconstruction, L2 in the loss."""
+        return cls(**_PAPER_USER | settings)
+
+    @classmethod
+    def mf(cls, **settings: Any) -> Self:
+        """Biased matrix factorization (Koren, Bell and Volinsky 2009), by the same loop."""
+        return cls(**_MF | settings)
+
+    @classmethod
+    def svdpp(cls, **settings: Any) -> Self:
+        """SVD++ (Koren 2008): matrix factorization plus an encoder of what was rated."""
+        return cls(**_SVDPP | settings)
+
+
+_PAPER: dict[str, Any] = {
+    "k": 500,
+    "activation": "sigmoid",
+    "dropout": 0.0,
+    "baseline": "none",
+    "mask_channel": False,
+    "normalize": False,
+    "bias_head": False,
+    "training": Training(
+        objective="reconstruct", weight_decay=0.0, l2=200.0, learning_rate=1e-3, steps=400
+    ),
+}
+_PAPER_ITEM: dict[str, Any] = _PAPER | {"users": "table"}
+_PAPER_USER: dict[str, Any] = _PAPER | {"items": "table"}
+_ITEM: dict[str, Any] = {"users": "table", "k": 500, "dropout": 0.7}
+_USER: dict[str, Any] = {"items": "table", "k": 500, "dropout": 0.7}
+_MF: dict[str, Any] = {"users": "table", "items": "table"}
+_SVDPP: dict[str, Any] = {"users": "table+mask", "items": "table"}
+
+
+def _learned(network: Network, seen: Seen) -> _Learned:
+    users = _arrays(encode(network.rows, seen))
+    return _Learned(network, *users, *_arrays(encode(network.columns, seen.T)))
+
+
+def _arrays(codes: Codes) -> tuple[Floats, Floats]:
+    return _numpy(codes.vectors), _numpy(codes.bias)
+
+
+def _numpy(tensor: torch.Tensor) -> Floats:
+    return np.asarray(tensor.detach().cpu().numpy())

@@ -1,0 +1,453 @@
+"""What every model is: fit, predict, predict_at, recommend, explain.
+
+Shapes: U users of a history, N items of the model, R target ratings, K width of factors.
+A model answers in its own items' rows; histories with other items are aligned first. Dense [U, N]
+arrays are made for blocks of users only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recae.catalog import Catalog
+from recae.errors import DataError, NotFittedError
+from recae.ids import Ids, Rows
+from recae.models.baseline import Baseline
+from recae.models.digests import history_digests
+from recae.models.recommendations import Recommendations
+from recae.nn.training import Report
+from recae.ratings import Ratings, Scale
+from recae.splits import Holdout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float32]
+
+_BLOCK: Final = 4_000_000
+"""Scores held at once when users are scored in blocks: 16 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What `fit` learns for every kind of model, beside its own arrays."""
+
+    users: Ids
+    items: Ids
+    scale: Scale
+    catalog: Catalog | None
+    baseline: Baseline
+    item_counts: Rows
+    """[N]: training ratings by item."""
+    user_digests: NDArray[np.uint64]
+    """[users]: of each training history, to tell whether it is still the one learned from."""
+
+
+@dataclass(eq=False)
+class Recommender(ABC):
+    """Base of all models. The init fields of a subclass are its hyper-parameters."""
+
+    predicts_stars: ClassVar[bool] = True
+    """False: the model only ranks, and its stars are the baseline's."""
+
+    _fitted: Fitted | None = field(default=None, init=False, repr=False)
+
+    # --- learning
+
+    def fit(
+        self,
+        train: Ratings,
+        *,
+        validation: Holdout | None = None,
+        rng: np.random.Generator,
+        on_epoch: Report | None = None,
+        resume: Path | None = None,
+    ) -> Self:
+        """Learn from `train`, forgetting what was learned before; returns self.
+
+        validation: only reported on (`on_epoch`), never learned from.
+        rng: all randomness of the fit. on_epoch: called with Progress during iterative training.
+        resume: a checkpoint written by `Progress.save`; the same data, settings and rng are needed.
+
+        Raises DataError for a table without ratings.
+        """
+        if not len(train):
+            raise DataError("there are no ratings to learn from")
+        fitted = Fitted(
+            train.users,
+            train.items,
+            train.scale,
+            None if train.catalog is None else train.catalog.over(train.items),
+            Baseline.of(train),
+            train.item_counts,
+            history_digests(train),
+        )
+        self._fitted = fitted
+        self._learn(train, fitted, validation, rng, on_epoch, resume)
+        return self
+
+    @abstractmethod
+    def _learn(
+        self,
+        train: Ratings,
+        fitted: Fitted,
+        validation: Holdout | None,
+        rng: np.random.Generator,
+        report: Report | None,
+        resume: Path | None,
+    ) -> None:
+        """Learn from `train`; everything learned replaces what was there."""
+
+    @property
+    def fitted(self) -> Fitted:
+        """What was learned. Raises NotFittedError before `fit`."""
+        if self._fitted is None:
+            raise NotFittedError(
+                f"this {type(self).__name__} is not fitted: call fit or load_model"
+            )
+        return self._fitted
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The hyper-parameters; `type(model)(**model.params)` rebuilds the model, unfitted."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    # --- predicting stars
+
+    def predict(self, history: Ratings) -> Floats:
+        """Stars, within the scale, for every user of `history` and item of the model: [U, N]."""
+        own = history.over(self.fitted.items)
+        blocks = [self._clip(self._stars(block)) for block in self._blocks(own)]
+        return (
+            np.concatenate(blocks) if blocks else np.empty((0, len(self.fitted.items)), np.float32)
+        )
+
+    def predict_at(self, holdout: Holdout) -> Floats:
+        """Stars at the target ratings: [R], in their order, within the scale.
+
+        Only `holdout.history` and the places of the targets are read, never their stars. Items
+        that the model does not know get what it says of an item nobody has rated.
+        """
+        own = holdout.history.over(self.fitted.items)
+        places = self.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
+        return self._clip(self._stars_at(own, holdout.target.rows, places))
+
+    @abstractmethod
+    def _stars(self, history: Ratings) -> Floats:
+        """Stars, not yet clipped: [U, N], for a block of users over the model's items."""
+
+    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
+        """Stars, not yet clipped, at (users, items) [R]; item -1 is one the model does not know."""
+        stars = self.fitted.baseline.unknown_item(history)[users]
+        for start, block in self._numbered_blocks(history):
+            inside = (users >= start) & (users < start + len(block.users)) & (items >= 0)
+            stars[inside] = self._stars(block)[users[inside] - start, items[inside]]
+        return stars
+
+    def _clip(self, stars: Floats) -> Floats:
+        low, high = self.fitted.scale
+        return np.clip(stars, low, high).astype(np.float32, copy=False)
+
+    # --- ranking
+
+    def scores(self, history: Ratings) -> Floats:
+        """What items are ranked by, the larger the better: [U, N] over the model's items.
+
+        Predicted stars, unclipped, unless the model ranks by something else. Call for blocks.
+        """
+        return self._stars(history.over(self.fitted.items))
+
+    @overload
+    def recommend(
+        self,
+        history: Ratings,
+        n: int = 10,
+        *,
+        allow: Iterable[Any] | None = None,
+        deny: Iterable[Any] | None = None,
+        include_seen: bool = False,
+    ) -> Recommendations: ...
+
+    @overload
+    def recommend(
+        self,
+        history: Mapping[Any, float],
+        n: int = 10,
+        *,
+        allow: Iterable[Any] | None = None,
+        deny: Iterable[Any] | None = None,
+        include_seen: bool = False,
+    ) -> pd.DataFrame: ...
+
+    def recommend(
+        self,
+        history: Ratings | Mapping[Any, float],
+        n: int = 10,
+        *,
+        allow: Iterable[Any] | None = None,
+        deny: Iterable[Any] | None = None,
+        include_seen: bool = False,
+    ) -> Recommendations | pd.DataFrame:
+        """The n best items for every user of `history`, or for one person.
+
+        history: Ratings, or one person's {item id or title: stars}, for whom a DataFrame comes
+            back: rank, item, title, stars, because.
+        allow, deny: item ids that alone may be recommended, and ids that may not.
+        include_seen: also recommend what the history holds.
+
+        Exactly n items each where enough exist. Raises DataError for n below 1, unknown ids or
+        titles, and stars outside the scale.
+        """
+        if isinstance(history, Mapping):
+            return self._recommend_to_one(history, n, allow, deny, include_seen)
+        if n < 1:
+            raise DataError(f"n must be at least 1, not {n}")
+        own = history.over(self.fitted.items)
+        excluded = self._excluded(allow, deny)
+        n = min(n, len(self.fitted.items))
+        parts = [self._top(block, n, excluded, include_seen) for block in self._blocks(own)]
+        items, scores, stars = (np.concatenate(column) for column in zip(*parts, strict=True))
+        catalog = self.fitted.catalog
+        return Recommendations(own.users, self.fitted.items, items, scores, stars, catalog)
+
+    def _recommend_to_one(
+        self,
+        given: Mapping[Any, float],
+        n: int,
+        allow: Iterable[Any] | None,
+        deny: Iterable[Any] | None,
+        include_seen: bool,
+    ) -> pd.DataFrame:
+        history = self.history_of(given)
+        found = self.recommend(history, n, allow=allow, deny=deny, include_seen=include_seen)
+        frame = found.to_frame().drop(columns="user")
+        frame["because"] = self.reasons(history, found.items[0][found.items[0] >= 0])
+        return frame
+
+    def history_of(self, given: Mapping[Any, float]) -> Ratings:
+        """One person's {item id or title: stars} as Ratings [1, N].
+
+        Raises DataError for unknown or ambiguous titles, an item twice, stars outside the scale.
+        """
+        stars: dict[int, float] = {}
+        for name, value in given.items():
+            row = self.item_row(name)
+            if row in stars:
+                raise DataError(f"{self.item_name(row)} is rated twice")
+            stars[row] = value
+        return Ratings.of_one(stars, self.fitted.items, self.fitted.scale)
+
+    def item_row(self, name: int | str) -> int:
+        """The row of the item with this id or title. Raises DataError, with suggestions."""
+        fitted = self.fitted
+        if fitted.catalog is not None:
+            return int(fitted.items.rows([fitted.catalog.resolve(name)])[0])
+        wanted = fitted.items.parse(name) if isinstance(name, str) else name
+        return int(fitted.items.rows([wanted])[0])
+
+    def item_name(self, row: int) -> str:
+        """The title of an item, or its id where there is no title."""
+        fitted = self.fitted
+        return (
+            str(fitted.items.values[row]) if fitted.catalog is None else fitted.catalog.title(row)
+        )
+
+    def _top(
+        self, history: Ratings, n: int, excluded: NDArray[np.bool_] | None, include_seen: bool
+    ) -> tuple[Rows, Floats, Floats]:
+        scores = torch.from_numpy(self.scores(history))
+        ranked = scores
+        if excluded is not None or not include_seen:
+            ranked = scores.clone()
+            if excluded is not None:
+                ranked[:, torch.from_numpy(excluded)] = -torch.inf
+            if not include_seen:
+                ranked[
+                    torch.from_numpy(history.rows), torch.from_numpy(history.columns)
+                ] = -torch.inf
+        best, places = torch.topk(ranked, n, dim=1)
+        items, values = places.numpy(), best.numpy()
+        missing = np.isneginf(values)
+        stars = self._stars_of_ranked(history, values, items)
+        stars[missing] = np.nan
+        return np.where(missing, -1, items), values, stars
+
+    def _stars_of_ranked(self, history: Ratings, scores: Floats, items: Rows) -> Floats:
+        """Predicted stars of the ranked items: [U, n]. Here the scores themselves, clipped."""
+        return self._clip(scores)
+
+    def _excluded(
+        self, allow: Iterable[Any] | None, deny: Iterable[Any] | None
+    ) -> NDArray[np.bool_] | None:
+        if allow is None and deny is None:
+            return None
+        items = self.fitted.items
+        excluded = np.zeros(len(items), dtype=bool)
+        if allow is not None:
+            excluded[:] = True
+            excluded[items.rows(allow)] = False
+        if deny is not None:
+            excluded[items.rows(deny)] = True
+        return excluded
+
+    # --- explaining
+
+    def effects(self, history: Ratings, items: Rows) -> Floats:
+        """What each rating of one person does to the stars of `items`: [ratings, items].
+
+        The model's own output with the whole history, less its output with that one rating left
+        out; both for a new user, so that nothing remembered from training blurs the difference.
+        """
+        own = history.over(self.fitted.items)
+        count, n = len(own), len(items)
+        if len(own.users) != 1:
+            raise DataError(f"effects are for one person, not for {len(own.users)}")
+        variants = _leave_one_out(own)
+        users = np.repeat(np.arange(count + 1), n)
+        stars = self._stars_at(variants, users, np.tile(items, count + 1)).reshape(count + 1, n)
+        return np.asarray(stars[0] - stars[1:])
+
+    def reasons(self, history: Ratings, items: Rows) -> list[str]:
+        """For each of `items` the rating that raises its stars most, as "Heat (1995) 5: +0.31"."""
+        if not len(history) or not len(items) or not self.predicts_stars:
+            return [""] * len(items)
+        own = history.over(self.fitted.items)
+        effects = self.effects(own, items)
+        best = effects.argmax(axis=0)
+        return [
+            f"{self.item_name(int(own.columns[place]))} {own.stars[place]:g}: {effect:+.2f}"
+            if (effect := effects[place, column]) >= 0.005
+            else ""
+            for column, place in enumerate(best.tolist())
+        ]
+
+    # --- what is known
+
+    def known(self, history: Ratings) -> Rows:
+        """[U]: the row among the training users whose history is still the learned one, else -1."""
+        rows = self.fitted.users.find(history.users.values)
+        same = history_digests(history) == self.fitted.user_digests[rows]
+        return np.where((rows >= 0) & same, rows, -1)
+
+    def provenance(self, holdout: Holdout) -> dict[str, int]:
+        """How many target ratings are `ordinary`, of `folded in` users, and `fallback`.
+
+        Fallback: the item was not rated in training, or the user has no history.
+        """
+        own = holdout.history.over(self.fitted.items)
+        places = self.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
+        cold = (places < 0) | (self.fitted.item_counts[places] == 0)
+        cold |= own.user_counts[holdout.target.rows] == 0
+        new = self.known(own)[holdout.target.rows] < 0
+        counts = {"ordinary": ~cold & ~new, "folded in": ~cold & new, "fallback": cold}
+        return {name: int(mask.sum()) for name, mask in counts.items()}
+
+    # --- keeping
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model, without the data, to `folder`: json and safetensors, no pickle."""
+        from recae.models.persistence import save_model
+
+        return save_model(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a model of this class back. Raises DataError for anything else."""
+        from recae.models.persistence import load_model
+
+        model = load_model(Path(folder))
+        if not isinstance(model, cls):
+            raise DataError(f"{folder} holds a {type(model).__name__}, not a {cls.__name__}")
+        return model
+
+    @abstractmethod
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The arrays learned beside `fitted`, by name."""
+
+    @abstractmethod
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take back what `state` gave; `fitted` is there already."""
+
+    # --- blocks of users
+
+    def _blocks(self, history: Ratings) -> Iterator[Ratings]:
+        return (block for _, block in self._numbered_blocks(history))
+
+    def _numbered_blocks(self, history: Ratings) -> Iterator[tuple[int, Ratings]]:
+        size = max(1, _BLOCK // max(1, len(self.fitted.items)))
+        for start in range(0, len(history.users), size):
+            stop = min(start + size, len(history.users))
+            yield start, history.take_users(np.arange(start, stop))
+
+
+@dataclass(eq=False)
+class FactorRecommender(Recommender):
+    """Models whose score is <user factor, item factor>; biases stand in columns of their own."""
+
+    @abstractmethod
+    def user_factors(self, history: Ratings) -> Floats:
+        """[U, K], from what was learned of known users and folded in for the others."""
+
+    @abstractmethod
+    def item_factors(self) -> Floats:
+        """[N, K]."""
+
+    def scores(self, history: Ratings) -> Floats:
+        users = torch.from_numpy(self.user_factors(history.over(self.fitted.items)))
+        product = users @ torch.from_numpy(self.item_factors()).T
+        return np.asarray(product.numpy())
+
+    def _stars(self, history: Ratings) -> Floats:
+        return FactorRecommender.scores(self, history)
+
+    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
+        stars = self.fitted.baseline.unknown_item(history)[users]
+        left, right = self.user_factors(history), self.item_factors()
+        known = np.flatnonzero(items >= 0)
+        # A gather of [R, K] would be the largest array of all: R in pieces.
+        for piece in np.array_split(known, max(1, len(known) * right.shape[1] // _BLOCK)):
+            stars[piece] = np.einsum("rk,rk->r", left[users[piece]], right[items[piece]])
+        return stars
+
+
+@dataclass(eq=False)
+class RankingRecommender(FactorRecommender):
+    """Factor models that only rank: their stars are the shrunk baseline's, and said to be so."""
+
+    predicts_stars: ClassVar[bool] = False
+
+    def _stars(self, history: Ratings) -> Floats:
+        return self.fitted.baseline.stars(history)
+
+    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
+        return self.fitted.baseline.stars_at(history, users, items)
+
+    def _stars_of_ranked(self, history: Ratings, scores: Floats, items: Rows) -> Floats:
+        users = np.repeat(np.arange(len(items)), items.shape[1])
+        stars = self.fitted.baseline.stars_at(history, users, items.ravel())
+        return self._clip(stars.reshape(items.shape))
+
+
+def _leave_one_out(history: Ratings) -> Ratings:
+    """One person's history h as h + 1 new users: whole, then without each rating in turn."""
+    count = len(history)
+    kept = np.ones((count + 1, count), dtype=bool)
+    kept[np.arange(1, count + 1), np.arange(count)] = False
+    places = np.nonzero(kept)[1]
+    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+    matrix = sparse.csr_array(
+        (history.stars[places], history.columns[places], indptr),
+        shape=(count + 1, len(history.items)),
+    )
+    # Text where the model's ids are numbers and the other way round: nobody's id.
+    names = Ids(np.array([f"variant {i:09d}" for i in range(count + 1)]))
+    return replace(history, matrix=matrix, times=None, users=names, catalog=None)

@@ -1,0 +1,1 @@
+"""Rows, columns and tensors: the networks and their training. Knows no users, items or ids."""

@@ -1,0 +1,115 @@
+"""The two sides of the product <p_row, q_column>: a free table, an encoder, or their sum.
+
+A side answers for all of its rows at once, because an encoder of the dual model reads the whole
+matrix anyway. For the columns' side the same code runs on the transposed matrix.
+
+Legend: R rows, C columns, K code size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from recae.nn.sparse import Matrix, Structure
+
+
+class Seen(NamedTuple):
+    """What an encoder may read: the entries that are not hidden, hidden ones having value zero."""
+
+    values: Matrix
+    mask: Matrix
+    counts: Tensor
+    """[R]: entries seen in each row."""
+
+    @classmethod
+    def of(cls, values: Matrix, mask: Matrix) -> Seen:
+        return cls(values, mask, mask.row_sums())
+
+    @classmethod
+    def everything(cls, structure: Structure, values: Tensor) -> Seen:
+        """All entries, none hidden: `values` [E], row-major."""
+        ones = Matrix.of(structure, torch.ones_like(values))
+        return cls.of(Matrix.of(structure, values), ones)
+
+    @property
+    def T(self) -> Seen:  # noqa: N802
+        """The same entries read by columns."""
+        return Seen.of(self.values.T, self.mask.T)
+
+
+class Codes(NamedTuple):
+    """vectors [R, K] and bias [R]."""
+
+    vectors: Tensor
+    bias: Tensor
+
+    def __add__(self, other: object) -> Codes:
+        if not isinstance(other, Codes):
+            return NotImplemented
+        return Codes(self.vectors + other.vectors, self.bias + other.bias)
+
+
+class Side(nn.Module):
+    """Contract: `forward(seen) -> Codes` for every row of what is seen."""
+
+    def forward(self, seen: Seen) -> Codes:
+        raise NotImplementedError
+
+    def weights(self) -> list[nn.Parameter]:
+        """The parameters that regularisation shrinks: all but biases."""
+        return [p for name, p in self.named_parameters() if not name.endswith("bias")]
+
+
+class Table(Side):
+    """One free vector and one free bias per row."""
+
+    def __init__(self, n_rows: int, k: int, *, scale: float) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(n_rows, k) * scale)
+        self.row_bias = nn.Parameter(torch.zeros(n_rows))
+
+    def forward(self, seen: Seen) -> Codes:
+        return Codes(self.vectors, self.row_bias)
+
+
+class Sum(Side):
+    """Two sides added: a table and an encoder of the mask make SVD++ (Koren 2008, eq. 15)."""
+
+    def __init__(self, table: Table, encoder: Side) -> None:
+        super().__init__()
+        self.table = table
+        self.encoder = encoder
+
+    def forward(self, seen: Seen) -> Codes:
+        codes: Codes = self.table(seen) + self.encoder(seen)
+        return codes
+
+
+class Network(nn.Module):
+    """r_rc = bias_r + bias_c + <p_r, q_c>, with dropout on the codes of both sides."""
+
+    def __init__(self, rows: Side, columns: Side, *, dropout: float) -> None:
+        super().__init__()
+        self.rows = rows
+        self.columns = columns
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, seen: Seen) -> tuple[Codes, Codes]:
+        rows, columns = self.rows(seen), self.columns(seen.T)
+        return (
+            Codes(self.dropout(rows.vectors), rows.bias),
+            Codes(self.dropout(columns.vectors), columns.bias),
+        )
+
+    def weights(self) -> list[nn.Parameter]:
+        return [*self.rows.weights(), *self.columns.weights()]
+
+
+def encode(side: Side, seen: Seen) -> Codes:
+    """Codes of the rows of `seen`, which need not be those trained on; no dropout, no gradient."""
+    with torch.no_grad():
+        codes: Codes = side.eval()(seen)
+    return codes

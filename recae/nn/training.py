@@ -1,0 +1,236 @@
+"""The one training loop: full-batch steps over the observed entries.
+
+A step draws which entries are hidden, encodes the rest, and lowers the squared error at the hidden
+entries (objective `split`) or at all of them (`reconstruct`). Legend: E entries.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from recae.nn.sides import Network, Seen
+from recae.nn.sparse import Matrix, Structure, at_entries, biases_at_entries
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of the loop."""
+
+    objective: Literal["split", "reconstruct"] = "split"
+    """`split`: the loss is over hidden entries (CF-NADE, Zheng et al. 2016, trains so);
+    `reconstruct`: input = target = all entries (Sedhain et al. 2015)."""
+    hide: tuple[float, float] = (0.1, 0.6)
+    """`split`: the share of hidden entries is drawn uniformly between these at every step."""
+    steps: int = 400
+    """Full-batch steps; the budget is fixed, so that no epoch is ever picked."""
+    learning_rate: float = 2e-3
+    """AdamW's, at its peak; it follows a cosine down to zero."""
+    weight_decay: float = 1.0
+    """Decoupled (Loshchilov and Hutter 2019): a step shrinks weights by learning_rate times it."""
+    l2: float = 0.0
+    """In the loss: lambda / 2 times the squared norm of the weights, next to the *sum* of squared
+    errors, as in Sedhain et al. 2015, eq. 2."""
+    ema: float = 0.98
+    """Decay of the moving average of the weights that predicts; 0: the last weights predict."""
+    reports: int = 20
+    """How often progress is reported (and validated) over the whole of training."""
+
+    def __post_init__(self) -> None:
+        low, high = self.hide
+        _require(0 < low <= high < 1, "hide must be (lowest, highest) share, between 0 and 1")
+        _require(self.steps >= 1, "steps must be at least 1")
+        _require(self.reports >= 1, "reports must be at least 1")
+        _require(self.learning_rate > 0, "learning_rate must be positive")
+        _require(
+            self.weight_decay >= 0 and self.l2 >= 0, "weight_decay and l2 must not be negative"
+        )
+        _require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A report from inside training: after `step` of `steps`, `seconds` since it began."""
+
+    step: int
+    steps: int
+    seconds: float
+    metrics: dict[str, float]
+    """`train/rmse`: over the target entries since the last report; `val/rmse` where there is
+    validation data."""
+    save: Callable[[Path], None] = field(repr=False)
+    """Writes a checkpoint from which training continues as if it had never stopped."""
+
+
+Report: TypeAlias = Callable[[Progress], None]
+Validate: TypeAlias = Callable[[Network], dict[str, float]]
+
+_NETWORK: Final = "network."
+_AVERAGE: Final = "average."
+_OPTIMIZER: Final = "optimizer."
+
+
+class _State:
+    """All that changes while training: weights, their average, the optimizer, the step."""
+
+    def __init__(self, network: Network, settings: Training) -> None:
+        self.network = network
+        average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(network, multi_avg_fn=average)
+        shrunk = network.weights()
+        ids = {id(p) for p in shrunk}
+        free = [p for p in network.parameters() if id(p) not in ids]
+        groups = [
+            {"params": shrunk, "weight_decay": settings.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+        self.step = 0
+
+    def save(self, path: Path, device: torch.device) -> None:
+        tensors = {_NETWORK + k: v for k, v in self.network.state_dict().items()}
+        tensors |= {_AVERAGE + k: v for k, v in self.average.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{_OPTIMIZER}{index}.{name}": slot for name, slot in slots.items()}
+        tensors["generator.cpu"] = torch.get_rng_state()
+        if device.type == "cuda":
+            tensors["generator.cuda"] = torch.cuda.get_rng_state(device)
+        # Safetensors refuses tensors that share memory; a clone each costs little beside the disk.
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+        partial = path.with_name(path.name + ".part")
+        save_file(tensors, partial, metadata={"step": str(self.step)})
+        partial.replace(path)
+
+    def load(self, path: Path, device: torch.device) -> None:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            self.step = int(file.metadata()["step"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self.network.load_state_dict(_under(_NETWORK, tensors))
+        self.average.load_state_dict(_under(_AVERAGE, tensors))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(_OPTIMIZER, tensors).items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = tensor
+        state = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+        torch.set_rng_state(tensors["generator.cpu"].cpu())
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["generator.cuda"].cpu(), device)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def train(
+    network: Network,
+    structure: Structure,
+    residuals: Tensor,
+    settings: Training,
+    *,
+    validate: Validate | None = None,
+    report: Report | None = None,
+    resume: Path | None = None,
+) -> Network:
+    """Fit `network` to `residuals` [E] (row-major, on the structure's device); returns the network
+    that predicts (the moving average of the weights, in evaluation mode).
+
+    Randomness comes from torch's global generator: call inside `fork_rng`. Raises DivergedError.
+    """
+    state = _State(network, settings)
+    if resume is not None:
+        state.load(resume, residuals.device)
+    data = Matrix.of(structure, residuals)
+    ones = Matrix.of(structure, torch.ones_like(residuals))
+    began, every = time.perf_counter(), math.ceil(settings.steps / settings.reports)
+    total = residuals.new_zeros(())
+    network.train()
+    for step in range(state.step, settings.steps):
+        loss, error = _loss(network, data, ones, settings)
+        for group in state.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _cosine(step, settings.steps)
+        state.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+        state.average.update_parameters(network)
+        total += error
+        state.step = step + 1
+        if state.step % every == 0 or state.step == settings.steps:
+            mean = float(total) / ((state.step - 1) % every + 1)
+            if not math.isfinite(mean):
+                raise DivergedError(f"the loss is {mean} at step {state.step}")
+            total.zero_()
+            if report is not None:
+                metrics = {"train/rmse": math.sqrt(mean)}
+                if validate is not None:
+                    metrics |= validate(_predictor(state))
+                seconds = time.perf_counter() - began
+                save = _saver(state, residuals.device)
+                report(Progress(state.step, settings.steps, seconds, metrics, save))
+    return _predictor(state)
+
+
+def _predictor(state: _State) -> Network:
+    network = state.average.module.eval()
+    assert isinstance(network, Network)
+    return network
+
+
+def _saver(state: _State, device: torch.device) -> Callable[[Path], None]:
+    return lambda path: state.save(path, device)
+
+
+def _cosine(step: int, steps: int) -> float:
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _loss(
+    network: Network, data: Matrix, ones: Matrix, settings: Training
+) -> tuple[Tensor, Tensor]:
+    """The loss of one step, and within it the mean squared error (detached)."""
+    hidden, seen = _hide(data, ones, settings)
+    rows, columns = network(seen)
+    structure = data.structure
+    predicted = at_entries(structure, rows.vectors, columns.vectors)
+    predicted = predicted + biases_at_entries(structure, rows.bias, columns.bias)
+    squares = (predicted - data.by_row) ** 2
+    count: Tensor | int = len(squares)
+    if hidden is not None:
+        squares = squares * hidden
+        count = hidden.sum().clamp(min=1)
+    error = squares.sum() / count
+    loss = error
+    if settings.l2:
+        norm = sum((w**2).sum() for w in network.weights())
+        loss = loss + settings.l2 / 2 / count * norm
+    return loss, error.detach()
+
+
+def _hide(data: Matrix, ones: Matrix, settings: Training) -> tuple[Tensor | None, Seen]:
+    """Which entries are hidden ([E], 0 or 1; None: the loss is over all), and what remains."""
+    if settings.objective == "reconstruct":
+        return None, Seen.of(data, ones)
+    low, high = settings.hide
+    share = low + (high - low) * torch.rand((), device=data.by_row.device)
+    kept = (torch.rand_like(data.by_row) >= share).to(data.by_row.dtype)
+    mask = Matrix.of(data.structure, kept)
+    return 1 - kept, Seen.of(data * mask, mask)
