@@ -1,0 +1,230 @@
+"""Scoring a fitted model on a holdout, and the check that nothing leaks from what is held out.
+
+U users with targets, R target ratings. Rating metrics are in stars; see `metrics` for definitions.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recae import metrics
+from recae.errors import DataError
+from recae.ids import Ids
+from recae.models.base import Recommender
+from recae.ratings import Ratings
+from recae.splits import Holdout
+
+Floats: TypeAlias = NDArray[np.float64]
+
+_BLOCK: Final = 4_000_000
+"""Scores held at once while lists are ranked."""
+
+RANKING: Final = {
+    "ndcg": "ndcg",
+    "recall": "recall",
+    "recall_min": "recall_min",
+    "precision": "precision",
+    "map": "average_precision",
+    "mrr": "reciprocal_rank",
+    "hit": "hit",
+}
+"""Names of the ranking metrics here -> fields of `metrics.Ranking`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well one fitted model does on one holdout.
+
+    metrics: name -> value; NaN for stars of a model that only ranks. counts: what was predicted
+    how, nothing dropped. protocol: what must be equal for two evaluations to stand in one table.
+    users: the holdout's users with targets; by_user: name -> [U], from which comparisons resample.
+    """
+
+    metrics: dict[str, float]
+    counts: dict[str, int]
+    protocol: dict[str, Any]
+    users: Ids
+    by_user: dict[str, Floats]
+
+    @property
+    def n(self) -> int:
+        """Length of the ranked lists."""
+        return int(self.protocol["n"])
+
+    def __str__(self) -> str:
+        width = max(map(len, self.metrics))
+        lines = [f"{name:<{width}}  {value:.4f}" for name, value in self.metrics.items()]
+        return "\n".join([*lines, self.summary])
+
+    @property
+    def summary(self) -> str:
+        """One sentence on what was predicted how."""
+        how = ", ".join(
+            f"{self.counts[name]:,} {name}" for name in ("ordinary", "folded in", "fallback")
+        )
+        return (
+            f"{self.counts['ratings']:,} ratings of {len(self.users):,} users ({how}); lists of "
+            f"{self.n} for {self.counts['ranked users']:,} users with a rating of at least "
+            f"{self.protocol['relevant']:g}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{value:.4f}</td></tr>"
+            for name, value in self.metrics.items()
+        )
+        return f"<table>{rows}</table><p>{html.escape(self.summary)}</p>"
+
+
+def evaluate(
+    model: Recommender, holdout: Holdout, *, n: int = 10, relevant: float | None = None
+) -> Evaluation:
+    """Score `model` on every target rating and on full rankings of all items not in the history.
+
+    n: length of the lists. relevant: the stars from which a target counts as relevant for the
+    lists; three quarters of the scale where not stated.
+
+    Raises DataError for a holdout without targets and n below 1, NotFittedError.
+    """
+    if not len(holdout.target):
+        raise DataError("there is nothing to predict: the holdout has no target ratings")
+    if n < 1:
+        raise DataError(f"n must be at least 1, not {n}")
+    holdout = _with_targets(holdout)
+    threshold = holdout.target.liked_from(relevant)
+    stars, by_user = _stars(model, holdout)
+    ranked, lists = _lists(model, holdout, n, threshold)
+    by_user |= ranked
+    with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
+    for name, values in ranked.items():
+        stars[name] = float(values[with_targets].mean()) if with_targets.any() else float("nan")
+    fitted = model.fitted
+    stars[f"item_coverage_at_{n}"] = metrics.item_coverage(lists, len(fitted.items))
+    counts = fitted.item_counts
+    stars[f"novelty_at_{n}"] = (
+        metrics.novelty(lists, counts, len(fitted.users)) if (lists >= 0).any() else float("nan")
+    )
+    return Evaluation(
+        stars,
+        model.provenance(holdout)
+        | {"ratings": len(holdout.target), "ranked users": int(with_targets.sum())},
+        {
+            "holdout": _digest(holdout),
+            "scale": list(holdout.target.scale),
+            "candidates": f"all items not in the history: {fitted.items.digest[:16]}",
+            "averaging": "stars over ratings, lists over users",
+            "n": n,
+            "relevant": threshold,
+        },
+        holdout.target.users,
+        by_user,
+    )
+
+
+def leak(model: Recommender, holdout: Holdout, *, rng: np.random.Generator) -> float:
+    """The largest change of any prediction, in stars, when the held-out stars are made others.
+
+    Held-out stars are blanked (all lowest, all highest) and permuted; an honest model never looks
+    at them, and the answer is 0.
+    """
+    low, high = holdout.target.scale
+    stars = holdout.target.stars
+    before = model.predict_at(holdout)
+    others = [np.full_like(stars, low), np.full_like(stars, high), rng.permutation(stars)]
+    return max(
+        float(np.abs(model.predict_at(_with_stars(holdout, other)) - before).max())
+        for other in others
+    )
+
+
+def _with_stars(holdout: Holdout, stars: NDArray[np.float32]) -> Holdout:
+    target = holdout.target
+    matrix = sparse.csr_array(
+        (stars, target.matrix.indices, target.matrix.indptr), shape=target.matrix.shape
+    )
+    return Holdout(holdout.history, replace(target, matrix=matrix))
+
+
+def _with_targets(holdout: Holdout) -> Holdout:
+    rows = np.flatnonzero(holdout.target.user_counts)
+    return Holdout(holdout.history.take_users(rows), holdout.target.take_users(rows))
+
+
+def _digest(holdout: Holdout) -> str:
+    return f"{holdout.history.digest[:16]}-{holdout.target.digest[:16]}"
+
+
+def _stars(model: Recommender, holdout: Holdout) -> tuple[dict[str, float], dict[str, Floats]]:
+    """Rating metrics, and by user the number of ratings and sums of squared and absolute errors."""
+    names = ("rmse", "mae", "rmse_macro", "mae_macro")
+    if not model.predicts_stars:
+        return dict.fromkeys(names, float("nan")), {}
+    target = holdout.target
+    predicted = model.predict_at(holdout).astype(np.float64)
+    error = predicted - target.stars
+    values = {
+        "rmse": metrics.rmse(target.stars, predicted),
+        "mae": metrics.mae(target.stars, predicted),
+        "rmse_macro": metrics.rmse_macro(target.rows, target.stars, predicted),
+        "mae_macro": metrics.mae_macro(target.rows, target.stars, predicted),
+    }
+    by_user: dict[str, Floats] = {
+        "ratings": target.user_counts.astype(np.float64),
+        "squared_error": np.bincount(target.rows, error**2, len(target.users)),
+        "absolute_error": np.bincount(target.rows, np.abs(error), len(target.users)),
+    }
+    return values, by_user
+
+
+def _lists(
+    model: Recommender, holdout: Holdout, n: int, threshold: float
+) -> tuple[dict[str, Floats], NDArray[np.int64]]:
+    """Ranking metrics by user, [U] each, and the lists themselves, [U, n] item rows."""
+    items = model.fitted.items
+    blocks, lists = [], []
+    for history, target in _blocks(holdout, len(items)):
+        scores = model.scores(history)
+        own = history.over(items)
+        scores[own.rows, own.columns] = -np.inf
+        relevant = target.keep(target.stars >= threshold)
+        blocks.append(metrics.ranking(*_with_unknown(scores, relevant, items), n))
+        lists.append(model.recommend(history, n).items)
+    by_user = {
+        f"{name}_at_{n}": np.concatenate([getattr(block, its) for block in blocks])
+        for name, its in RANKING.items()
+    }
+    return by_user, np.concatenate(lists)
+
+
+def _with_unknown(
+    scores: NDArray[np.float32], relevant: Ratings, items: Ids
+) -> tuple[NDArray[np.float32], sparse.csr_array]:
+    """Targets on items that the model does not know stay in the denominators: as items that
+    cannot be retrieved, in a column each behind the model's own."""
+    places = items.find(relevant.items.values)
+    strangers = np.flatnonzero((places < 0) & (relevant.item_counts > 0))
+    if not len(strangers):
+        return scores, relevant.over(items).matrix
+    places[strangers] = len(items) + np.arange(len(strangers))
+    padding = np.full((len(scores), len(strangers)), -np.inf, dtype=scores.dtype)
+    columns = places[relevant.columns]
+    matrix = sparse.csr_array(
+        (relevant.stars, columns, relevant.matrix.indptr),
+        shape=(len(scores), len(items) + len(strangers)),
+    )
+    matrix.sort_indices()
+    return np.concatenate([scores, padding], axis=1), matrix
+
+
+def _blocks(holdout: Holdout, n_items: int) -> Iterator[tuple[Ratings, Ratings]]:
+    size = max(1, _BLOCK // max(1, n_items))
+    for start in range(0, len(holdout.target.users), size):
+        rows = np.arange(start, min(start + size, len(holdout.target.users)))
+        yield holdout.history.take_users(rows), holdout.target.take_users(rows)

@@ -1,0 +1,420 @@
+"""Recipes: one TOML file says which data, which split, which models. Unknown keys are refused.
+
+name = "quickstart"
+[data]     source = "ml-latest-small"
+[split]    kind = "random"  test = 0.1  validation = 0.05  seed = 0
+[[model]]  kind = "mf"      k = 32
+[[model]]  kind = "autorec-dual"
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+
+from recae import splits
+from recae.data import load
+from recae.errors import RecipeError
+from recae.models import MODELS, Recommender
+from recae.ratings import Duplicates, Ratings, Scale
+from recae.splits import Split
+
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Where the ratings come from; the fields are `recae.load`'s."""
+
+    source: str = "ml-latest-small"
+    """A release by name, or a file or folder, also below the folders of RECAE_DATA."""
+    user: str | None = None
+    item: str | None = None
+    rating: str | None = None
+    time: str | None = None
+    scale: Scale | None = None
+    duplicates: Duplicates = "error"
+    where: dict[str, Any] | None = None
+    """Only rows whose columns have these values."""
+
+    __pydantic_config__ = _STRICT
+
+    def load(self) -> Ratings:
+        """Read it. Raises DataError."""
+        return load(
+            self.source,
+            user=self.user,
+            item=self.item,
+            rating=self.rating,
+            time=self.time,
+            scale=self.scale,
+            duplicates=self.duplicates,
+            where=self.where,
+        )
+
+
+@dataclass(frozen=True)
+class RandomSplit:
+    """`splits.random`."""
+
+    kind: Literal["random"]
+    test: float = 0.1
+    validation: float = 0.0
+    seed: int = 0
+
+    __pydantic_config__ = _STRICT
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        rng = np.random.default_rng(self.seed)
+        return splits.random(ratings, test=self.test, validation=self.validation, rng=rng)
+
+
+@dataclass(frozen=True)
+class KFoldSplit:
+    """Fold number `fold` of `splits.k_fold`."""
+
+    kind: Literal["k-fold"]
+    fold: int
+    k: int = 5
+    validation: float = 0.0
+    seed: int = 0
+
+    __pydantic_config__ = _STRICT
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fold < self.k:
+            raise ValueError(f"fold must be from 0 to {self.k - 1}")
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        rng = np.random.default_rng(self.seed)
+        folds = splits.k_fold(ratings, k=self.k, validation=self.validation, rng=rng)
+        return next(split for number, split in enumerate(folds) if number == self.fold)
+
+
+@dataclass(frozen=True)
+class LeaveLastSplit:
+    """`splits.leave_last`."""
+
+    kind: Literal["leave-last"]
+    validation: bool = False
+
+    __pydantic_config__ = _STRICT
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        return splits.leave_last(ratings, validation=self.validation)
+
+
+@dataclass(frozen=True)
+class TemporalSplit:
+    """`splits.temporal`."""
+
+    kind: Literal["temporal"]
+    test: float = 0.1
+    validation: float = 0.0
+
+    __pydantic_config__ = _STRICT
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        return splits.temporal(ratings, test=self.test, validation=self.validation)
+
+
+@dataclass(frozen=True)
+class UnseenUsersSplit:
+    """`splits.unseen_users`."""
+
+    kind: Literal["unseen-users"]
+    test: float = 0.1
+    validation: float = 0.0
+    target: float = 0.2
+    seed: int = 0
+
+    __pydantic_config__ = _STRICT
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        return splits.unseen_users(
+            ratings,
+            test=self.test,
+            validation=self.validation,
+            target=self.target,
+            rng=np.random.default_rng(self.seed),
+        )
+
+
+@dataclass(frozen=True)
+class PartialUsersSplit:
+    """`splits.partial_users`."""
+
+    kind: Literal["partial-users"]
+    users: float = 0.5
+    target: float = 0.38
+    seed: int = 0
+
+    __pydantic_config__ = _STRICT
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        rng = np.random.default_rng(self.seed)
+        return splits.partial_users(ratings, users=self.users, target=self.target, rng=rng)
+
+
+@dataclass(frozen=True)
+class PredefinedSplit:
+    """`splits.predefined`: the test ratings are in a file of their own, or marked by a column."""
+
+    kind: Literal["predefined"]
+    test: str | None = None
+    """Like the data's `source`; None: the data themselves, of which `where` selects."""
+    where: dict[str, Any] | None = None
+    validation: float = 0.0
+    seed: int = 0
+
+    __pydantic_config__ = _STRICT
+
+    def __post_init__(self) -> None:
+        if self.test is None and self.where is None:
+            raise ValueError("name the test ratings: `test`, a file, or `where`, a column's value")
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split. The test ratings are read like the data."""
+        settings = asdict(data) | {"source": self.test or data.source, "where": self.where}
+        test = DataRecipe(**settings).load()
+        rng = np.random.default_rng(self.seed)
+        return splits.predefined(ratings, test, validation=self.validation, rng=rng)
+
+
+SplitRecipe: TypeAlias = Annotated[
+    RandomSplit
+    | KFoldSplit
+    | LeaveLastSplit
+    | TemporalSplit
+    | UnseenUsersSplit
+    | PartialUsersSplit
+    | PredefinedSplit,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """How lists are scored."""
+
+    n: Annotated[int, Field(ge=1)] = 10
+    """Length of the lists."""
+    relevant: float | None = None
+    """Stars from which a target is relevant; None: three quarters up the scale."""
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class ShowRecipe:
+    """Whose recommendations are printed at the end, and how many."""
+
+    user: int | str
+    model: str
+    n: Annotated[int, Field(ge=1)] = 10
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """A model of the registry under a name of its own, with all of its settings."""
+
+    name: str
+    kind: str
+    model: Recommender
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All settings, nested ones as dicts."""
+        return {k: asdict(v) if is_dataclass(v) else v for k, v in self.model.params.items()}  # type: ignore[arg-type]
+
+    def build(self) -> Recommender:
+        """A fresh, unfitted model."""
+        return type(self.model)(**self.model.params)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment: every model with every seed on one split."""
+
+    name: str
+    split: SplitRecipe
+    model: list[dict[str, Any]]
+    """Each with `kind` (a name of the registry), optionally `name`, and settings."""
+    data: DataRecipe = field(default_factory=DataRecipe)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """Of the models; the split has its own."""
+    baseline: str | None = None
+    """Name of the model that the others are compared with; None: the first."""
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    show: ShowRecipe | None = None
+
+    __pydantic_config__ = _STRICT
+
+    def __post_init__(self) -> None:
+        names = [model.name for model in self.models]
+        if not names:
+            raise RecipeError("a recipe needs at least one [[model]]")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise RecipeError(f"two models are called {twice.pop()!r}: give one a `name`")
+        for wanted in (self.baseline, self.show and self.show.model):
+            if wanted is not None and wanted not in names:
+                raise RecipeError(f"no model is called {wanted!r}: there are {', '.join(names)}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise RecipeError("seeds must be a list of different numbers, at least one")
+
+    @property
+    def models(self) -> list[ModelRecipe]:
+        """The models with their settings checked. Raises RecipeError."""
+        return [_model(raw) for raw in self.model]
+
+    @property
+    def experiment(self) -> str:
+        """One experiment per data set and protocol."""
+        return f"{Path(self.data.source).name} {self.split.kind}"
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Everything, defaults written out, as JSON knows it."""
+        models = [{"kind": m.kind, "name": m.name} | m.params for m in self.models]
+        return asdict(self) | {"model": models}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `resolved`."""
+        return hashlib.sha256(json.dumps(self.resolved, sort_keys=True).encode()).hexdigest()
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in the TOML file `path`, with overrides like "model.k=128" applied.
+
+    Raises RecipeError for a file that cannot be read, unknown keys and wrong types, with the path
+    of the key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as trouble:
+        raise RecipeError(f"cannot read {path}: {trouble.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as trouble:
+        raise RecipeError(f"{path} is not TOML: {trouble}") from None
+    for override in overrides:
+        _override(raw, override)
+    return parse(raw, str(path))
+
+
+def parse(raw: Mapping[str, Any], where: str = "the recipe") -> Recipe:
+    """A recipe from what TOML says. Raises RecipeError."""
+    try:
+        return TypeAdapter(Recipe).validate_python(raw)
+    except ValidationError as trouble:
+        raise RecipeError(f"{where}: {_explained(trouble, Recipe)}") from None
+
+
+def _model(raw: Mapping[str, Any]) -> ModelRecipe:
+    settings = dict(raw)
+    kind = settings.pop("kind", None)
+    if kind not in MODELS:
+        near = difflib.get_close_matches(str(kind), MODELS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(MODELS)}"
+        raise RecipeError(f"no model is of kind {kind!r}: {hint}")
+    name = str(settings.pop("name", kind))
+    default = MODELS[kind]()
+    plain = ModelRecipe(name, kind, default).params
+    try:
+        checked = _schema(type(default)).validate_python(_merged(plain, settings))
+        values = {f.name: getattr(checked, f.name) for f in fields(checked)}
+        return ModelRecipe(name, kind, type(default)(**values))
+    except ValidationError as trouble:
+        raise RecipeError(f"model {name}: {_explained(trouble, type(default))}") from None
+    except ValueError as trouble:
+        raise RecipeError(f"model {name}: {trouble}") from None
+
+
+def _schema(of: type[Recommender]) -> TypeAdapter[Any]:
+    """The init fields of a model as a checked dataclass: what was learned is not in a recipe."""
+    hints = get_type_hints(of)
+    settings = [(f.name, hints[f.name]) for f in fields(of) if f.init]
+    for _, hint in settings:
+        if is_dataclass(hint):
+            setattr(hint, "__pydantic_config__", _STRICT)  # noqa: B010
+    namespace = {"__pydantic_config__": _STRICT}
+    return TypeAdapter(make_dataclass(f"{of.__name__}Settings", settings, namespace=namespace))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, tables within tables."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    """Apply "a.b.c=value" in place; "model.k" means every model that has it."""
+    path, equals, value_text = text.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise RecipeError(f"--set takes KEY=VALUE, like model.k=128, not {text!r}")
+    try:
+        value = tomllib.loads(f"x = {value_text}")["x"]
+    except tomllib.TOMLDecodeError:
+        value = value_text.strip()
+    if keys[0] != "model":
+        _assign(raw, keys, value, text)
+        return
+    models = [m for m in raw.get("model", []) if isinstance(m, dict)]
+    named = [m for m in models if len(keys) > 2 and m.get("name", m.get("kind")) == keys[1]]
+    chosen = named or [m for m in models if len(keys) > 1 and keys[1] in _model(m).params]
+    if not chosen:
+        raise RecipeError(f"--set {text}: no model here has a setting {'.'.join(keys[1:])!r}")
+    for model in chosen:
+        _assign(model, keys[2:] if named else keys[1:], value, text)
+
+
+def _assign(table: dict[str, Any], keys: Sequence[str], value: Any, text: str) -> None:
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {text}: {key} is a value, not a table")
+    table[keys[-1]] = value
+
+
+def _explained(trouble: ValidationError, of: type) -> str:
+    """The first thing that is wrong, with the path of its key."""
+    first = trouble.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(str(first["loc"][-1]), _known_keys(of), n=1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        return f"there is no setting {path!r}{hint}"
+    cause = first.get("ctx", {}).get("error")
+    message = str(cause) if cause is not None else first["msg"].lower()
+    return f"{path}: {message}" if path else message
+
+
+def _known_keys(of: type) -> list[str]:
+    keys: list[str] = []
+    for f in fields(of):
+        if f.init:
+            keys.append(f.name)
+            if is_dataclass(hint := get_type_hints(of)[f.name]) and isinstance(hint, type):
+                keys += _known_keys(hint)
+    return keys

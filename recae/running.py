@@ -1,0 +1,196 @@
+"""Running a recipe: split, fit, evaluate, track, for every model and seed; then compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from recae.comparison import Comparison, compare
+from recae.evaluation import Evaluation, evaluate
+from recae.models import Recommender
+from recae.nn.training import Progress
+from recae.ratings import Ratings
+from recae.recipes import Recipe
+from recae.splits import Split
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run before it starts: what is tracked of it from the first second."""
+
+    experiment: str
+    recipe_name: str
+    recipe: dict[str, Any]
+    recipe_digest: str
+    model: str
+    """The model's name in the recipe."""
+    kind: str
+    params: dict[str, Any]
+    seed: int
+    data: str
+    data_digest: str
+    split_digest: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run when it is over. `seconds`: of the fit alone; `run_id` None where untracked."""
+
+    plan: Plan
+    model: Recommender
+    evaluation: Evaluation
+    seconds: float
+    run_id: str | None = None
+
+
+class TrackedRun(Protocol):
+    """An open run of a tracker."""
+
+    run_id: str | None
+    checkpoint: Path | None
+    """Where training is to go on from, if this run was interrupted before."""
+
+    def progress(self, progress: Progress) -> None:
+        """Metrics of an epoch; now and then a checkpoint."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Everything that is kept of a run."""
+
+
+class Tracker(Protocol):
+    """Where runs are kept. `resume`: runs of an interrupted sweep are continued, not repeated."""
+
+    def finished(self, plan: Plan) -> Outcome | None:
+        """The run of this plan in the sweep that is being resumed, if it was finished."""
+
+    def run(self, plan: Plan) -> AbstractContextManager[TrackedRun]:
+        """Opens a run, or reopens the interrupted one of this plan when resuming. Leaving by an
+        exception marks it failed, by an interrupt killed."""
+
+
+class _UntrackedRun:
+    run_id: str | None = None
+    checkpoint: Path | None = None
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def finish(self, outcome: Outcome) -> None:
+        pass
+
+
+class Untracked:
+    """Keeps nothing."""
+
+    def finished(self, plan: Plan) -> Outcome | None:
+        """Nothing is known of earlier runs."""
+        return None
+
+    def run(self, plan: Plan) -> AbstractContextManager[TrackedRun]:
+        """A run that leaves no trace."""
+        return nullcontext(_UntrackedRun())
+
+
+@dataclass
+class Listener:
+    """Who wants to know how it goes; every callback may be left out."""
+
+    on_data: Callable[[Ratings, Split], None] = field(default=lambda ratings, split: None)
+    on_start: Callable[[Plan], None] = field(default=lambda plan: None)
+    on_progress: Callable[[Plan, Progress], None] = field(default=lambda plan, progress: None)
+    on_finish: Callable[[Outcome], None] = field(default=lambda outcome: None)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a recipe came to."""
+
+    recipe: Recipe
+    ratings: Ratings
+    split: Split
+    outcomes: list[Outcome]
+    comparison: Comparison
+
+    def model(self, name: str) -> Recommender:
+        """The fitted model of that name, of the first seed."""
+        return next(o.model for o in self.outcomes if o.plan.model == name)
+
+
+def run(
+    recipe: Recipe, *, tracker: Tracker | None = None, listener: Listener | None = None
+) -> Report:
+    """Every model with every seed, compared with the recipe's baseline.
+
+    Raises DataError for the data and the split, RecaeError where training fails.
+    """
+    tracker, listener = tracker or Untracked(), listener or Listener()
+    ratings = recipe.data.load()
+    split = recipe.split.split(ratings, recipe.data)
+    listener.on_data(ratings, split)
+    outcomes = []
+    for seed in recipe.seeds:
+        for model in recipe.models:
+            plan = Plan(
+                recipe.experiment,
+                recipe.name,
+                recipe.resolved,
+                recipe.digest,
+                model.name,
+                model.kind,
+                model.params,
+                seed,
+                recipe.data.source,
+                ratings.digest,
+                split.digest,
+            )
+            done = tracker.finished(plan)
+            outcome = done or _run(plan, model.build(), recipe, split, tracker, listener)
+            listener.on_finish(outcome)
+            outcomes.append(outcome)
+    by_model: dict[str, list[Evaluation]] = {}
+    for outcome in outcomes:
+        by_model.setdefault(outcome.plan.model, []).append(outcome.evaluation)
+    baseline = recipe.baseline or recipe.models[0].name
+    comparison = compare(by_model, baseline=baseline, rng=np.random.default_rng(0))
+    return Report(recipe, ratings, split, outcomes, comparison)
+
+
+def _run(
+    plan: Plan,
+    model: Recommender,
+    recipe: Recipe,
+    split: Split,
+    tracker: Tracker,
+    listener: Listener,
+) -> Outcome:
+    listener.on_start(plan)
+    with tracker.run(plan) as tracked:
+
+        def on_epoch(progress: Progress) -> None:
+            tracked.progress(progress)
+            listener.on_progress(plan, progress)
+
+        began = time.perf_counter()
+        model.fit(
+            split.train,
+            validation=split.validation,
+            rng=np.random.default_rng(plan.seed),
+            on_epoch=on_epoch,
+            resume=tracked.checkpoint,
+        )
+        seconds = time.perf_counter() - began
+        scoring = recipe.evaluation
+        evaluation = evaluate(model, split.test, n=scoring.n, relevant=scoring.relevant)
+        # The holdout alone does not tell what was trained on; the split's digest does.
+        evaluation = replace(
+            evaluation, protocol=evaluation.protocol | {"split": plan.split_digest}
+        )
+        outcome = Outcome(plan, model, evaluation, seconds, tracked.run_id)
+        tracked.finish(outcome)
+    return outcome
