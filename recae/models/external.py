@@ -45,9 +45,10 @@ class _Implicit(RankingRecommender):
         likes = self._likes(train)
         if not likes.nnz:
             raise DataError("nobody likes anything: no rating reaches liked_from")
-        model = self._implicit(int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
         # implicit runs its own threads; BLAS threads inside them only get in their way.
         with threadpool_limits(1, "blas"):
+            model = self._implicit(seed)
             model.fit(likes, show_progress=False)
         self._users = np.array(model.user_factors, dtype=np.float32)
         self._items = np.array(model.item_factors, dtype=np.float32)
@@ -111,9 +112,9 @@ class ImplicitALS(_Implicit):
 
     def _fold_in(self, own: Ratings) -> Floats:
         """One half-step of ALS on the liked items."""
-        model = self._implicit(0)
-        model.item_factors = self.item_factors()
         with threadpool_limits(1, "blas"):
+            model = self._implicit(0)
+            model.item_factors = self.item_factors()
             factors = model.recalculate_user(np.arange(len(own.users)), self._likes(own))
         return np.asarray(factors, dtype=np.float32).reshape(len(own.users), -1)
 
