@@ -154,6 +154,12 @@ class Ratings:
         times = None if self.times is None else self.times[entries]
         return replace(self, matrix=matrix, times=times, users=Ids(self.users.values[rows]))
 
+    def with_users(self, users: Ids) -> Ratings:
+        """The same ratings with `users`, of whom the present ones are a part, as rows."""
+        rows = users.rows(self.users.values)[self.rows]
+        shape = (len(users), len(self.items))
+        return replace(self, matrix=_csr(rows, self.columns, self.stars, shape), users=users)
+
     def over(self, items: Ids) -> Ratings:
         """The same ratings with `items` as columns; ratings of other items are left out."""
         if items == self.items:
@@ -337,7 +343,7 @@ def _without_duplicates(
 
 
 def _csr(
-    rows: Rows, columns: Rows, stars: NDArray[np.float32], shape: tuple[int, int]
+    rows: Rows, columns: NDArray[Any], stars: NDArray[np.float32], shape: tuple[int, int]
 ) -> sparse.csr_array:
     """CSR from entries sorted by row and column, without the sum that scipy makes of duplicates."""
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])

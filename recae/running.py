@@ -117,6 +117,15 @@ class Report:
     outcomes: list[Outcome]
     comparison: Comparison
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Mean seconds of a fit, by model."""
+        models = dict.fromkeys(outcome.plan.model for outcome in self.outcomes)
+        return {
+            name: float(np.mean([o.seconds for o in self.outcomes if o.plan.model == name]))
+            for name in models
+        }
+
     def model(self, name: str) -> Recommender:
         """The fitted model of that name, of the first seed."""
         return next(o.model for o in self.outcomes if o.plan.model == name)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.errors import DataError
-from recae.ids import Rows
+from recae.ids import Ids, Rows
 from recae.ratings import Ratings
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -31,6 +31,29 @@ class Holdout:
     def __post_init__(self) -> None:
         if self.history.users != self.target.users or self.history.items != self.target.items:
             raise DataError("history and target of a holdout must have the same users and items")
+
+
+    @classmethod
+    def of(cls, history: Ratings, target: Ratings) -> Holdout:
+        """From two tables of ratings whose users and items need not be the same.
+
+        The users are the target's. Raises DataError where a target is in the history too.
+        """
+        items = Ids.of(np.concatenate([history.items.values, target.items.values]))
+        rows = history.users.find(target.users.values)
+        known = history.take_users(rows[rows >= 0]).over(items)
+        seen = known.with_users(target.users)
+        wanted = target.over(items)
+        n = len(items)
+        both = np.isin(wanted.rows * n + wanted.columns, seen.rows * n + seen.columns)
+        if both.any():
+            place = int(np.flatnonzero(both)[0])
+            raise DataError(
+                f"{int(both.sum())} target ratings are in the history too, the first is user "
+                f"{target.users.values[wanted.rows[place]].item()!r}, item "
+                f"{items.values[wanted.columns[place]].item()!r}: leave them out of the history"
+            )
+        return cls(seen, wanted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +88,18 @@ def k_fold(
         raise DataError(f"k must be between 2 and the number of ratings, not {k}")
     folds = rng.permutation(len(ratings)) % k
     return (by_mask(ratings, folds == fold, validation=validation, rng=rng) for fold in range(k))
+
+
+def part_of_each(ratings: Ratings, *, target: float = 0.2, rng: np.random.Generator) -> Holdout:
+    """Of every user with at least two ratings the share `target`, at least one and never all.
+
+    For a model that is trained already: how well does it predict a part of people's ratings from
+    the rest? Raises DataError where nobody has two ratings.
+    """
+    able = np.flatnonzero(ratings.user_counts > 1)
+    if not len(able):
+        raise DataError("nobody has two ratings, one to see and one to predict")
+    return _part_of_each(ratings, able, target, rng)
 
 
 def leave_last(ratings: Ratings, *, validation: bool = False) -> Split:

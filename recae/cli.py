@@ -1,0 +1,464 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from recae.errors import DataError, RecaeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from recae.models import Recommender
+    from recae.ratings import Ratings
+
+app = typer.Typer(
+    help="Rating autoencoders: train on rating matrices, recommend, compare tracked experiments.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(
+    help="Rating tables: what is there, what is wrong with it.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ModelRef = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model's folder, or a tracked run: its id or name.")
+]
+Source = Annotated[
+    str | None, typer.Option("--data", help="Ratings: a release's name, a file or a folder.")
+]
+
+
+def main() -> NoReturn:
+    """The entry point: mistakes end with one sentence and exit code 2, interrupts with 130."""
+    try:
+        app()
+    except RecaeError as mistake:
+        print(f"recae: {mistake}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("recae: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output has heard enough; what is buffered has no reader either.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from recae import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+# --- data
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """The MovieLens releases, and which of them are here."""
+    from recae.data import RELEASES
+    from recae.data.lookup import find
+
+    rows = []
+    for release in RELEASES.values():
+        try:
+            where = str(find(release.name))
+        except DataError:
+            where = None
+        rows.append((release, where))
+    if as_json:
+        _print_json(
+            [
+                {
+                    "name": r.name,
+                    "ratings": r.ratings,
+                    "users": r.users,
+                    "items": r.items,
+                    "megabytes": r.megabytes,
+                    "path": where,
+                }
+                for r, where in rows
+            ]
+        )
+        return
+    header = ["here", "name", "ratings", "users", "items", "zip MB"]
+    body = [
+        [
+            "yes" if where else "",
+            r.name,
+            *(f"{x:,}" for x in (r.ratings, r.users, r.items)),
+            f"{r.megabytes:g}",
+        ]
+        for r, where in rows
+    ]
+    _print_table(header, body, left=2)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A release, see `recae data list`.")],
+) -> None:
+    """Download a release into the cache, checked and resumable."""
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    from recae.data import fetch
+
+    with Progress(
+        *Progress.get_default_columns(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=_console(err=True),
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        path = fetch(
+            name, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    print(path)
+
+
+@data_app.command("info")
+def data_info(
+    source: Annotated[str, typer.Argument(help="A release, a file or a folder.")],
+    user: Annotated[str | None, typer.Option(help="The column of users.")] = None,
+    item: Annotated[str | None, typer.Option(help="The column of items.")] = None,
+    rating: Annotated[str | None, typer.Option(help="The column of ratings.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column of times.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Lowest and highest star, like 1,5.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Describe any table of ratings, and everything wrong with it. Exit code 1 if something is."""
+    from recae.data import describe
+
+    found = describe(source, user=user, item=item, rating=rating, time=time, scale=_scale(scale))
+    _print_json(found.to_dict()) if as_json else print(found)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+# --- train, evaluate
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, a TOML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Like model.k=128.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Continue the interrupted sweep of this recipe.")
+    ] = False,
+    track: Annotated[bool, typer.Option(help="Keep the runs in the tracking store.")] = True,
+    save: Annotated[
+        Path | None, typer.Option(help="Also save the models below this folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train, evaluate, track and compare what a recipe says."""
+    from recae import console
+    from recae.recipes import read_recipe
+    from recae.rendering import render
+    from recae.running import Untracked, run
+
+    if resume and not track:
+        raise RecaeError("--resume needs the tracking store: leave --no-track out")
+    read = read_recipe(recipe, overrides or [])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    tracker: Any = Untracked()
+    if track:
+        from recae.tracking import MlflowTracker, Store
+
+        tracker = MlflowTracker(Store(), resume=resume)
+    out = _console(err=as_json)
+    with console.watching(out) as listener:
+        report = run(read, tracker=tracker, listener=listener)
+    if save is not None:
+        for outcome in report.outcomes:
+            outcome.model.save(save / f"{outcome.plan.model}-{outcome.plan.seed}")
+    if as_json:
+        print(render(report.comparison, report.seconds, form="json"))
+        return
+    console.show_report(out, report)
+
+
+@app.command()
+def evaluate(
+    model: ModelRef,
+    data: Source = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help="Ratings that may be seen; --data are then all to be predicted."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Without --history: the share of each user's ratings to predict.")
+    ] = 0.2,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Instead of --data: the test ratings of this recipe.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="Length of the lists.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the share.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score a saved model on held-out ratings."""
+    from recae.evaluation import evaluate as score
+
+    fitted = _load(model)
+    holdout = _holdout(data, history, share, recipe, seed)
+    result = score(fitted, holdout, n=n)
+    if as_json:
+        _print_json(
+            {"metrics": result.metrics, "counts": result.counts, "protocol": result.protocol}
+        )
+        return
+    print(result)
+    trained_on = int((fitted.known(holdout.history.over(fitted.fitted.items)) < 0).sum())
+    overlap = int((fitted.fitted.users.find(holdout.target.users.values) >= 0).sum())
+    if history is None and recipe is None and overlap and trained_on:
+        print(
+            f"note: {overlap:,} of these users are users the model was trained on; where their "
+            "ratings here were in the training data, this error is not a held-out one"
+        )
+
+
+def _holdout(
+    data: str | None, history: str | None, share: float, recipe: Path | None, seed: int
+) -> Any:
+    import numpy as np
+
+    from recae.data import load
+    from recae.splits import Holdout, part_of_each
+
+    if (data is None) == (recipe is None):
+        raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
+    if recipe is not None:
+        from recae.recipes import read_recipe
+
+        read = read_recipe(recipe)
+        return read.split.split(read.data.load(), read.data).test
+    assert data is not None
+    if history is not None:
+        return Holdout.of(load(history), load(data))
+    return part_of_each(load(data), target=share, rng=np.random.default_rng(seed))
+
+
+# --- recommend
+
+
+@app.command()
+def recommend(
+    model: ModelRef,
+    user: Annotated[str | None, typer.Option(help="A user of the ratings.")] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option("--rate", metavar="ITEM=STARS", help='A new user: "Toy Story (1995)=5".'),
+    ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="All users, into --out.")] = False,
+    out: Annotated[Path | None, typer.Option(help="With --all: a Parquet file.")] = None,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 10,
+    data: Source = None,
+    explain: Annotated[bool, typer.Option(help="Say which rating speaks most for it.")] = False,
+    allow: Annotated[
+        Path | None, typer.Option(help="A file of titles or ids, one a line: only these.")
+    ] = None,
+    deny: Annotated[
+        Path | None, typer.Option(help="A file of titles or ids, one a line: none of these.")
+    ] = None,
+    include_seen: Annotated[bool, typer.Option(help="Also what is rated already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Recommend to a known user, to a new one from a few ratings, or to everybody."""
+    if (user is not None) + bool(rate) + everybody != 1:
+        raise RecaeError("say for whom: --user ID, --rate ITEM=STARS (repeatable), or --all")
+    if everybody != (out is not None):
+        raise RecaeError("--all writes a file: give --all and --out FILE.parquet together")
+    fitted = _load(model)
+    rules = {
+        "allow": _items_in(allow, fitted),
+        "deny": _items_in(deny, fitted),
+        "include_seen": include_seen,
+    }
+    if out is not None:
+        _recommend_to_all(fitted, _ratings_of(model, data), n, rules, out)
+        return
+    if user is not None:
+        ratings = _ratings_of(model, data)
+        history = ratings.take_users(ratings.users.rows([ratings.users.parse(user)]))
+    else:
+        history = fitted.history_of(_rated(rate or [], fitted))
+    frame = fitted.recommend(history, n, **rules).to_frame().drop(columns="user")
+    if explain:
+        items = fitted.fitted.items.rows(frame["item"])
+        frame["because"] = fitted.reasons(history, items)
+    if as_json:
+        _print_json(frame.to_dict("records"))
+        return
+    from recae.console import show_recommendations
+
+    show_recommendations(_console(), frame)
+
+
+def _rated(texts: list[str], model: Recommender) -> dict[Any, float]:
+    given: dict[Any, float] = {}
+    for text in texts:
+        name, equals, stars = text.rpartition("=")
+        try:
+            value = float(stars)
+        except ValueError:
+            equals = ""
+            value = 0.0
+        if not equals or not name.strip():
+            raise DataError(f"--rate takes ITEM=STARS, like 'Toy Story (1995)=5', not {text!r}")
+        row = model.item_row(name.strip())
+        item = model.fitted.items.values[row].item()
+        if item in given:
+            raise DataError(f"{model.item_name(row)} is rated twice")
+        given[item] = value
+    return given
+
+
+def _items_in(path: Path | None, model: Recommender) -> list[Any] | None:
+    if path is None:
+        return None
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as trouble:
+        raise DataError(f"cannot read {path}: {trouble}") from None
+    rows = [model.item_row(line.strip()) for line in lines if line.strip()]
+    return [model.fitted.items.values[row].item() for row in rows]
+
+
+def _recommend_to_all(
+    model: Recommender, ratings: Ratings, n: int, rules: dict[str, Any], out: Path
+) -> None:
+    """In blocks of users, so that the frame of the whole population never exists."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    partial = out.with_name(out.name + ".part")
+    writer = None
+    try:
+        for start in range(0, len(ratings.users), 10_000):
+            rows = np.arange(start, min(start + 10_000, len(ratings.users)))
+            found = model.recommend(ratings.take_users(rows), n, **rules)
+            block = pa.Table.from_pandas(found.to_frame(), preserve_index=False)
+            writer = writer or pq.ParquetWriter(partial, block.schema)
+            writer.write_table(block)
+    except OSError as trouble:
+        raise DataError(f"cannot write {out}: {trouble.strerror or trouble}") from None
+    finally:
+        if writer is not None:
+            writer.close()
+    partial.replace(out)
+    print(f"{out}: {n} items for {len(ratings.users):,} users")
+
+
+# --- compare, ui
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Ids or names of runs; none: the latest sweep.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="All runs of an experiment.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The model to compare with; none: mf, or the first.")
+    ] = None,
+    sort: Annotated[str, typer.Option(help="The metric to sort by.")] = "rmse",
+    form: Annotated[str, typer.Option("--format", help="table, md, csv or json.")] = "table",
+    plot: Annotated[Path | None, typer.Option(help="Also draw it into this PNG file.")] = None,
+) -> None:
+    """Tracked runs side by side, with the interval of each difference to the baseline."""
+    from recae import console, rendering
+
+    if form not in rendering.FORMATS:
+        raise RecaeError(f"--format is one of {', '.join(rendering.FORMATS)}, not {form!r}")
+    from recae.tracking import Store
+
+    console.compare_runs(
+        _console(), Store(), runs or [], experiment, baseline, sort=sort, form=form, plot=plot
+    )
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Where the page is served, on 127.0.0.1.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+) -> None:
+    """The tracking page on this folder's store."""
+    from recae.tracking import Store, open_page
+
+    open_page(Store(), port=port, open_browser=browser)
+
+
+# --- what commands share
+
+
+def _console(*, err: bool = False) -> Console:
+    """Width as the terminal's; where there is none, wide enough for every table."""
+    from rich.console import Console
+
+    plain = Console(stderr=err, highlight=False, soft_wrap=False)
+    return plain if plain.is_terminal else Console(stderr=err, highlight=False, width=120)
+
+
+def _load(model: str) -> Recommender:
+    from recae.models import load_model
+
+    if Path(model).is_dir():
+        return load_model(Path(model))
+    from recae.tracking import Store, load_run_model
+
+    return load_run_model(Store(), model)
+
+
+def _ratings_of(model: str, data: str | None) -> Ratings:
+    """The ratings named, or those that the run was trained on."""
+    from recae.data import load
+
+    if data is not None:
+        return load(data)
+    if Path(model).is_dir():
+        raise DataError("a model's folder holds no ratings: name them with --data")
+    from recae.recipes import DataRecipe
+    from recae.tracking import Store, load_run_recipe
+
+    return DataRecipe(**load_run_recipe(Store(), model)["data"]).load()
+
+
+def _scale(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(f"--scale takes LOWEST,HIGHEST, like 1,5, not {text!r}") from None
+    return low, high
+
+
+def _print_json(value: Any) -> None:
+    from recae.rendering import to_json
+
+    print(to_json(value))
+
+
+def _print_table(header: list[str], rows: list[list[str]], *, left: int) -> None:
+    from recae.rendering import rich_table
+
+    _console().print(rich_table(header, rows, left=left))

@@ -1,0 +1,209 @@
+"""What commands print: progress while training, the report of a recipe, lists, comparisons."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from recae.comparison import compare
+from recae.nn.training import Progress as Training
+from recae.ratings import Ratings
+from recae.rendering import render, rich_table, table
+from recae.running import Listener, Outcome, Plan, Report
+from recae.splits import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recae.evaluation import Evaluation
+    from recae.tracking import Store
+
+_PATIENCE: Final = 5.0
+"""Seconds between plain progress lines where there is no terminal."""
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Listener]:
+    """A listener that shows a bar a model on a terminal, and plain lines elsewhere."""
+    if not console.is_terminal:
+        yield _plain(console)
+        return
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[said]}"), console=console) as bars:
+        yield _bars(console, bars)
+
+
+def _plain(console: Console) -> Listener:
+    last_said = 0.0
+
+    def on_progress(plan: Plan, progress: Training) -> None:
+        nonlocal last_said
+        if time.monotonic() - last_said >= _PATIENCE and progress.step < progress.steps:
+            last_said = time.monotonic()
+            console.print(f"{_label(plan)}: step {progress.step}/{progress.steps}{_said(progress)}")
+
+    def on_start(plan: Plan) -> None:
+        nonlocal last_said
+        last_said = time.monotonic()
+
+    return Listener(
+        on_data=lambda ratings, split: _show_data(console, ratings, split),
+        on_start=on_start,
+        on_progress=on_progress,
+        on_finish=lambda outcome: console.print(f"{_label(outcome.plan)}: {_result(outcome)}"),
+    )
+
+
+def _bars(console: Console, bars: Progress) -> Listener:
+    tasks = {}
+
+    def on_start(plan: Plan) -> None:
+        tasks[plan.model, plan.seed] = bars.add_task(_label(plan), total=None, said="")
+
+    def on_progress(plan: Plan, progress: Training) -> None:
+        bars.update(
+            tasks[plan.model, plan.seed],
+            completed=progress.step,
+            total=progress.steps,
+            said=_said(progress),
+        )
+
+    def on_finish(outcome: Outcome) -> None:
+        plan = outcome.plan
+        if (plan.model, plan.seed) not in tasks:
+            on_start(plan)
+        task = tasks[plan.model, plan.seed]
+        total = bars.tasks[task].total or 1
+        bars.update(task, completed=total, total=total, said=_result(outcome))
+        bars.stop_task(task)
+
+    return Listener(
+        on_data=lambda ratings, split: _show_data(console, ratings, split),
+        on_start=on_start,
+        on_progress=on_progress,
+        on_finish=on_finish,
+    )
+
+
+def _label(plan: Plan) -> str:
+    return f"{plan.model} (seed {plan.seed})"
+
+
+def _said(progress: Training) -> str:
+    return "".join(f", {name} {value:.4f}" for name, value in progress.metrics.items())
+
+
+def _result(outcome: Outcome) -> str:
+    n = outcome.evaluation.n
+    values = outcome.evaluation.metrics
+    rmse = "" if np.isnan(values["rmse"]) else f"test RMSE {values['rmse']:.4f}, "
+    return f"{rmse}NDCG@{n} {values[f'ndcg_at_{n}']:.4f}, fitted in {outcome.seconds:.1f} s"
+
+
+def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
+    users, items = len(ratings.users), len(ratings.items)
+    low, high = ratings.scale
+    console.print(
+        f"{len(ratings):,} ratings of {users:,} users and {items:,} items, {low:g} to {high:g} "
+        f"stars, {len(ratings) / users / items:.2%} of the matrix"
+    )
+    held = "" if split.validation is None else f"{len(split.validation.target):,} to validate, "
+    console.print(f"{len(split.train):,} to train on, {held}{len(split.test.target):,} to test\n")
+
+
+def show_report(console: Console, report: Report) -> None:
+    """The table of a recipe, the recommendations that it asks for, and what to try next."""
+    console.print(table(report.comparison, report.seconds))
+    console.print(report.outcomes[0].evaluation.summary)
+    baseline, counts = report.comparison.baseline, {row.runs for row in report.comparison.rows}
+    spread = ", ± over seeds" if max(counts) > 1 else ""
+    console.print(
+        f"RMSE and MAE in stars{spread}; difference of RMSE to {baseline} with its 95 % interval "
+        f"(paired bootstrap over users); seconds of fitting\n"
+    )
+    if report.recipe.show is not None:
+        _show_example(console, report)
+    if any(outcome.run_id is not None for outcome in report.outcomes):
+        best = report.recipe.show.model if report.recipe.show else report.outcomes[0].plan.model
+        console.print(
+            f"next:\n"
+            f'  recae recommend {best} --rate "Toy Story (1995)=5" --rate "Heat (1995)=4" --explain\n'
+            f"  recae compare --baseline {baseline} --sort ndcg_at_{report.comparison.protocol['n']}\n"
+            f"  recae ui",
+            markup=False,
+        )
+
+
+def _show_example(console: Console, report: Report) -> None:
+    show = report.recipe.show
+    assert show is not None
+    model = report.model(show.model)
+    ratings = report.ratings
+    history = ratings.take_users(ratings.users.rows([show.user]))
+    best = np.argsort(-history.stars, kind="stable")[:3]
+    liked = [f"{model.item_name(int(history.columns[i]))} {history.stars[i]:g}" for i in best]
+    console.print(
+        f"{show.model} recommends to user {show.user}, who gave {len(history)} ratings, among "
+        f"them {', '.join(liked)}:",
+        markup=False,
+    )
+    found = model.recommend(history, show.n)
+    frame = found.to_frame().drop(columns="user")
+    frame["because"] = model.reasons(history, found.items[0][found.items[0] >= 0])
+    show_recommendations(console, frame)
+
+
+def show_recommendations(console: Console, frame: pd.DataFrame) -> None:
+    """A list: rank, item, title where known, stars, and why where that was asked for."""
+    names = [name for name in ("rank", "item", "title", "because") if name in frame]
+    header = [*names, "stars"]
+    rows = [
+        [*(str(getattr(row, name)) for name in names), f"{row.stars:.2f}"]
+        for row in frame.itertuples()
+    ]
+    if not rows:
+        console.print("nothing is left to recommend")
+        return
+    console.print(rich_table(header, rows, left=len(names)))
+
+
+def compare_runs(
+    console: Console,
+    store: Store,
+    runs: list[str],
+    experiment: str | None,
+    baseline: str | None,
+    *,
+    sort: str,
+    form: str,
+    plot: Path | None,
+) -> None:
+    """Tracked runs, grouped by model. Raises ComparisonError and RecaeError."""
+    from recae.tracking import compare_url, evaluations
+
+    found = evaluations(store, runs, experiment)
+    groups: dict[str, list[Evaluation]] = {}
+    seconds: dict[str, list[float]] = {}
+    for run in found:
+        groups.setdefault(run.model, []).append(run.evaluation)
+        seconds.setdefault(run.model, []).append(run.seconds)
+    against = baseline or ("mf" if "mf" in groups else next(iter(groups)))
+    comparison = compare(groups, baseline=against, rng=np.random.default_rng(0))
+    means = {name: float(np.mean(values)) for name, values in seconds.items()}
+    if plot is not None:
+        from recae.plots import comparison as drawn
+
+        drawn(comparison).savefig(plot)
+    if form != "table":
+        print(render(comparison, means, form=form, sort=sort))
+        return
+    console.print(table(comparison, means, sort))
+    console.print(found[0].evaluation.summary)
+    console.print(f"side by side, after `recae ui`: {compare_url([run.run_id for run in found])}")
