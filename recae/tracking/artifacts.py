@@ -1,0 +1,110 @@
+"""What a run keeps as files, there and back: recipe, evaluation, model."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+import recae
+from recae.evaluation import Evaluation
+from recae.ids import Ids
+from recae.models import Recommender, load_model
+from recae.tracking.store import Store, as_default
+
+_MODEL: Final = "model"
+_RECIPE: Final = "recipe.json"
+_EVALUATION: Final = "evaluation"
+_SUMMARY, _BY_USER = "evaluation.json", "by_user.parquet"
+
+
+def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
+    """The resolved recipe as JSON."""
+    (folder / _RECIPE).write_text(json.dumps(recipe, indent=1), "utf-8")
+
+
+def read_recipe(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """The resolved recipe of a run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(client.download_artifacts(run.info.run_id, _RECIPE, scratch))
+        recipe: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return recipe
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Everything of an evaluation: a summary in JSON (NaN as null), users in Parquet."""
+    folder = folder / _EVALUATION
+    folder.mkdir()
+    metrics = {k: v if math.isfinite(v) else None for k, v in evaluation.metrics.items()}
+    summary = {"metrics": metrics, "counts": evaluation.counts, "protocol": evaluation.protocol}
+    (folder / _SUMMARY).write_text(json.dumps(summary, indent=1, allow_nan=False), "utf-8")
+    table = pd.DataFrame({"user": evaluation.users.values, **evaluation.by_user})
+    table.to_parquet(folder / _BY_USER, index=False)
+
+
+def read_evaluation(client: MlflowClient, run: Run) -> Evaluation:
+    """The evaluation of a run, equal to the one that was written."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(client.download_artifacts(run.info.run_id, _EVALUATION, scratch))
+        summary = json.loads((folder / _SUMMARY).read_text("utf-8"))
+        table = pd.read_parquet(folder / _BY_USER)
+    by_user = {name: table[name].to_numpy() for name in table.columns if name != "user"}
+    metrics = {k: math.nan if v is None else v for k, v in summary["metrics"].items()}
+    users = Ids.of(table["user"])
+    return Evaluation(metrics, summary["counts"], summary["protocol"], users, by_user)
+
+
+def log_model(
+    client: MlflowClient, store: Store, run_id: str, model: Recommender, folder: Path
+) -> None:
+    """`model`, which is saved in `folder`, as a pyfunc: no pickle, safetensors and JSON inside."""
+    run = client.get_run(run_id)
+    # Made here: MLflow itself would put it into the default experiment.
+    logged = client.create_logged_model(
+        run.info.experiment_id, _MODEL, run_id, params=dict(run.data.params)
+    )
+    with as_default(store), warnings.catch_warnings():
+        # It misses an input example, which would cost a prediction in a process of its own.
+        warnings.filterwarnings("ignore", ".*An input example", UserWarning)
+        Model.log(
+            None,
+            mlflow.pyfunc,
+            run_id=run_id,
+            model_id=logged.model_id,
+            python_model=str(Path(recae.__file__).with_name("pyfunc.py")),
+            artifacts={_MODEL: str(folder)},
+            signature=_signature(model),
+            pip_requirements=[f"recae=={recae.__version__}", f"mlflow=={mlflow.__version__}"],
+        )
+
+
+def read_model(store: Store, run: Run) -> Recommender:
+    """The model of a run. Raises DataError for a damaged one."""
+    uri = f"runs:/{run.info.run_id}/{_MODEL}"
+    with as_default(store), tempfile.TemporaryDirectory() as scratch:
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
+        return load_model(Path(folder, "artifacts", _MODEL))
+
+
+def _signature(model: Recommender) -> ModelSignature:
+    """Rows of lists in, rows of lists out; ids as the model has them."""
+    ids = DataType.long if model.fitted.items.values.dtype.kind == "i" else DataType.string
+    items, stars = ColSpec(Array(ids), "items"), ColSpec(Array(DataType.double), "stars")
+    # MLflow refuses 5 where it was told of 5.0, and that is how JSON is written.
+    given = ColSpec(Array(AnyType()), "stars")  # type: ignore[no-untyped-call]
+    titles = [] if model.fitted.catalog is None else [ColSpec(Array(DataType.string), "titles")]
+    return ModelSignature(
+        inputs=Schema([items, given]),
+        outputs=Schema([items, stars, *titles]),
+        params=ParamSchema([ParamSpec("n", DataType.long, 10)]),
+    )

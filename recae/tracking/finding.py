@@ -1,0 +1,157 @@
+"""Finished runs, found by id or name: for comparisons, and to recommend with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+
+from recae.errors import ComparisonError, RecaeError
+from recae.evaluation import Evaluation
+from recae.models import Recommender
+from recae.tracking.artifacts import read_evaluation, read_model, read_recipe
+from recae.tracking.store import Store, explained, search
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedEvaluation:
+    """A finished run as it stands in a comparison."""
+
+    run_id: str
+    name: str
+    model: str
+    """The model's name in its recipe."""
+    seed: int
+    params: dict[str, str]
+    """With dotted names: `kind`, `seed`, the model's own, `data.*`, `split.*`, `evaluation.*`."""
+    experiment: str
+    experiment_id: str
+    started: datetime
+    seconds: float
+    """Of the fit."""
+    evaluation: Evaluation
+
+
+def evaluations(
+    store: Store, runs: Sequence[str] = (), experiment: str | None = None
+) -> list[TrackedEvaluation]:
+    """Finished runs with their evaluations, newest first.
+
+    runs: run ids (also as runs:/ID), or names of runs or models, of the newest sweep that has
+        them; a parent run stands for its children. Without any: the newest sweep.
+    experiment: look in this one only.
+
+    Raises ComparisonError where an experiment or run is unknown or not finished, RecaeError where
+    the store holds no runs or cannot be reached.
+    """
+    client = store.open()
+    each: Sequence[str | None] = runs or [None]
+    with explained(store):
+        experiments = _experiments(client, experiment)
+        chosen = {
+            run.info.run_id: run
+            for wanted in each
+            for run in _chosen(client, store, experiments, wanted)
+        }
+        names = {e.experiment_id: e.name for e in experiments}
+        newest_first = sorted(chosen.values(), key=lambda run: -run.info.start_time)
+        return [_tracked_evaluation(client, run, names) for run in newest_first]
+
+
+def load_run_model(store: Store, run: str) -> Recommender:
+    """The model of a finished run, named by its id (also as runs:/ID) or its name.
+
+    Raises RecaeError where there is no such run, or more than one.
+    """
+    client = store.open()
+    with explained(store):
+        return read_model(store, _only(client, store, run))
+
+
+def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
+    """The resolved recipe of a finished run, named like that of `load_run_model`.
+
+    Raises RecaeError where there is no such run, or more than one.
+    """
+    client = store.open()
+    with explained(store):
+        return read_recipe(client, _only(client, store, run))
+
+
+def _only(client: MlflowClient, store: Store, wanted: str) -> Run:
+    found = _chosen(client, store, _experiments(client, None), wanted)
+    if len(found) > 1:
+        names = ", ".join(sorted(run.info.run_name for run in found))
+        raise RecaeError(f"{wanted!r} stands for {len(found)} runs ({names}): name one of them")
+    return found[0]
+
+
+def _experiments(client: MlflowClient, name: str | None) -> list[Experiment]:
+    known = list(client.search_experiments())
+    chosen = [experiment for experiment in known if name in (None, experiment.name)]
+    if not chosen:
+        names = ", ".join(repr(experiment.name) for experiment in known)
+        raise ComparisonError(f"there is no experiment {name!r}: there are {names}")
+    return chosen
+
+
+def _chosen(
+    client: MlflowClient, store: Store, experiments: Sequence[Experiment], wanted: str | None
+) -> list[Run]:
+    """The finished runs that `wanted` stands for. Raises ComparisonError where there are none."""
+    wanted = None if wanted is None else wanted.removeprefix("runs:/")
+    unfinished: Run | None = None
+    for run in search(client, "", experiments):
+        if not _is_called(run, wanted):
+            continue
+        runs = _sweep_of(client, experiments, run, wanted)
+        if finished := [one for one in runs if one.info.status == "FINISHED"]:
+            return finished
+        unfinished = unfinished or run
+    if unfinished is not None and wanted is not None:
+        state = unfinished.info.status.lower()
+        raise ComparisonError(f"run {wanted!r} has no results: it is {state}")
+    if wanted is not None:
+        raise ComparisonError(f"there is no run {wanted!r} in {store.name}")
+    raise ComparisonError(f"there are no finished runs in {store.name}: train a recipe first")
+
+
+def _is_called(run: Run, wanted: str | None) -> bool:
+    tags = run.data.tags
+    if "recae.sweep" not in tags:
+        return False
+    return wanted in (None, run.info.run_id, run.info.run_name, tags.get("recae.model"))
+
+
+def _sweep_of(
+    client: MlflowClient, experiments: Sequence[Experiment], run: Run, wanted: str | None
+) -> list[Run]:
+    """Of the sweep of `run`, the runs of models that are called `wanted`; all where `wanted` is
+    nothing or the parent."""
+    if wanted == run.info.run_id and "recae.model" in run.data.tags:
+        return [run]
+    same = f"tags.`recae.sweep` = '{run.data.tags['recae.sweep']}'"
+    runs = [r for r in search(client, same, experiments) if "recae.model" in r.data.tags]
+    return [r for r in runs if _is_called(r, wanted)] if "recae.model" in run.data.tags else runs
+
+
+def _tracked_evaluation(
+    client: MlflowClient, run: Run, names: Mapping[str, str]
+) -> TrackedEvaluation:
+    info, tags = run.info, run.data.tags
+    return TrackedEvaluation(
+        info.run_id,
+        info.run_name,
+        tags["recae.model"],
+        int(tags["recae.seed"]),
+        dict(run.data.params),
+        names[info.experiment_id],
+        info.experiment_id,
+        datetime.fromtimestamp(info.start_time / 1000, UTC),
+        run.data.metrics["fit_seconds"],
+        read_evaluation(client, run),
+    )

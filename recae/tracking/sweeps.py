@@ -1,0 +1,242 @@
+"""The tracker: sweeps of runs, new ones and those that go on after an interruption."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
+
+import recae
+from recae.errors import RecaeError
+from recae.running import Outcome, Plan
+from recae.tracking.artifacts import read_evaluation, read_model
+from recae.tracking.runs import OpenRun
+from recae.tracking.store import HOST, Store, explained, process, search, tolerated
+
+
+@dataclass
+class _Sweep:
+    """The sweep that is going on; `earlier` are its runs from before it was interrupted."""
+
+    id: str
+    experiment_id: str
+    parent: str | None
+    earlier: dict[tuple[str, int], Run]
+    left: int
+    """Runs that are not over yet."""
+    complete: bool = True
+    """No run ended otherwise than finished."""
+
+
+class MlflowTracker:
+    """Keeps the runs of one invocation of a recipe; a `running.Tracker`."""
+
+    def __init__(self, store: Store, *, resume: bool = False) -> None:
+        """`resume`: go on with the newest interrupted sweep of the same recipe and split.
+
+        Raises RecaeError where the store cannot be reached.
+        """
+        self._store = store
+        self._client = store.open(create=True)
+        self._resume = resume
+        self._sweep: _Sweep | None = None
+
+    def finished(self, plan: Plan) -> Outcome | None:
+        """The outcome of `plan` in the sweep that is resumed, if that run was finished.
+
+        Raises RecaeError where there is nothing to resume.
+        """
+        if not self._resume:
+            return None
+        run = self._opened(plan).earlier.get((plan.model, plan.seed))
+        if run is None or run.info.status != "FINISHED":
+            return None
+        with explained(self._store):
+            model, evaluation = read_model(self._store, run), read_evaluation(self._client, run)
+        return Outcome(plan, model, evaluation, run.data.metrics["fit_seconds"], run.info.run_id)
+
+    @contextmanager
+    def run(self, plan: Plan) -> Iterator[OpenRun]:
+        """A new run, or the interrupted one reopened. Ends finished; failed where an exception
+        leaves it or its results cannot be stored; killed where an interrupt does.
+
+        Raises RecaeError where the store cannot be reached, or there is nothing to resume.
+        """
+        with explained(self._store):
+            sweep = self._opened(plan)
+            tracked = self._tracked(plan, sweep)
+        status, interrupted = "KILLED", True
+        try:
+            yield tracked
+            status, interrupted = "FINISHED" if tracked.kept else "FAILED", False
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            with tolerated("the end of a run could not be tracked"):
+                tracked.send()
+                self._client.set_terminated(tracked.id, status)
+                sweep.left -= 1
+                sweep.complete &= status == "FINISHED"
+                self._settle(sweep, status if interrupted else None)
+
+    def _opened(self, plan: Plan) -> _Sweep:
+        if self._sweep is None:
+            with explained(self._store):
+                self._sweep = self._resumed(plan) if self._resume else self._new(plan)
+        return self._sweep
+
+    def _new(self, plan: Plan) -> _Sweep:
+        experiment_id = self._experiment(plan.experiment)
+        sweep = _Sweep(uuid.uuid4().hex[:12], experiment_id, None, {}, _size(plan))
+        if sweep.left > 1:
+            parent = self._client.create_run(
+                experiment_id, tags=_tags(plan, sweep), run_name=plan.recipe_name
+            )
+            sweep.parent = parent.info.run_id
+        return sweep
+
+    def _resumed(self, plan: Plan) -> _Sweep:
+        runs = self._interrupted(plan)
+        if not runs:
+            raise RecaeError(
+                f"there is nothing to resume: no interrupted run of this recipe on this split in "
+                f"{self._store.name}"
+            )
+        earlier = {
+            (run.data.tags["recae.model"], int(run.data.tags["recae.seed"])): run
+            for run in runs
+            if "recae.model" in run.data.tags
+        }
+        parent = next((run.info.run_id for run in runs if "recae.model" not in run.data.tags), None)
+        done = sum(run.info.status == "FINISHED" for run in earlier.values())
+        tags, info = runs[0].data.tags, runs[0].info
+        sweep = _Sweep(tags["recae.sweep"], info.experiment_id, parent, earlier, _size(plan) - done)
+        if parent is not None:
+            self._reopen(parent)
+            self._settle(sweep, None)
+        return sweep
+
+    def _interrupted(self, plan: Plan) -> list[Run]:
+        """All runs of the newest sweep of this recipe and split that neither goes on nor is
+        complete."""
+        same = (
+            f"tags.`recae.recipe_digest` = '{plan.recipe_digest}' "
+            f"and tags.`recae.split_digest` = '{plan.split_digest}'"
+        )
+        sweeps: dict[str, list[Run]] = {}
+        for run in search(self._client, same):
+            sweeps.setdefault(run.data.tags["recae.sweep"], []).append(run)
+        for runs in sweeps.values():
+            states = {run.info.status for run in runs}
+            if "RUNNING" not in states and states != {"FINISHED"}:
+                return runs
+        return []
+
+    def _experiment(self, name: str) -> str:
+        """The id of the experiment, created if need be."""
+        known = self._client.get_experiment_by_name(name)
+        if known is None:
+            place = None if self._store.is_server else self._store.artifacts.as_uri()
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(name, place, tags))
+        if known.lifecycle_stage != "active":
+            raise RecaeError(
+                f"the experiment {name!r} was deleted from the tracking store: restore it with "
+                f"`mlflow experiments restore -x {known.experiment_id}`"
+            )
+        return str(known.experiment_id)
+
+    def _tracked(self, plan: Plan, sweep: _Sweep) -> OpenRun:
+        earlier = sweep.earlier.get((plan.model, plan.seed))
+        if earlier is not None:
+            self._reopen(earlier.info.run_id)
+            return OpenRun(self._client, self._store, earlier.info.run_id)
+        seeds = plan.recipe["seeds"]
+        tags = _tags(plan, sweep) | {
+            "recae.model": plan.model,
+            "recae.kind": plan.kind,
+            "recae.seed": str(plan.seed),
+        }
+        if sweep.parent is not None:
+            tags["mlflow.parentRunId"] = sweep.parent
+        name = plan.model if len(seeds) == 1 else f"{plan.model}-{plan.seed}"
+        run_id = self._client.create_run(sweep.experiment_id, tags=tags, run_name=name).info.run_id
+        self._client.log_batch(run_id, params=_params(plan))
+        self._client.log_inputs(run_id, [_dataset(plan)])
+        return OpenRun(self._client, self._store, run_id)
+
+    def _reopen(self, run_id: str) -> None:
+        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in _whereabouts().items()])
+        self._client.update_run(run_id, status="RUNNING")
+
+    def _settle(self, sweep: _Sweep, interrupted: str | None) -> None:
+        """End the parent when its last run is over, or at once when one was interrupted."""
+        if sweep.parent is not None and (interrupted or not sweep.left):
+            status = interrupted or ("FINISHED" if sweep.complete else "FAILED")
+            self._client.set_terminated(sweep.parent, status)
+
+
+def _size(plan: Plan) -> int:
+    """How many runs the recipe of `plan` comes to."""
+    return len(plan.recipe["seeds"]) * len(plan.recipe["model"])
+
+
+def _tags(plan: Plan, sweep: _Sweep) -> dict[str, str]:
+    tags = {
+        "mlflow.source.name": "recae",
+        "recae.version": recae.__version__,
+        "recae.sweep": sweep.id,
+        "recae.recipe_digest": plan.recipe_digest,
+        "recae.data": plan.data,
+        "recae.data_digest": plan.data_digest,
+        "recae.split_digest": plan.split_digest,
+    }
+    # A container may run as a user without a name, and a folder need not be of a repository.
+    with suppress(KeyError, OSError):
+        tags["mlflow.user"] = getpass.getuser()
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, check=True, text=True, timeout=5
+        )
+        tags["mlflow.source.git.commit"] = told.stdout.strip()
+    return tags | _whereabouts()
+
+
+def _whereabouts() -> dict[str, str]:
+    """Where a run is being computed."""
+    pid = os.getpid()
+    return {"recae.host": HOST, "recae.process": process(pid) or str(pid)}
+
+
+def _params(plan: Plan) -> list[Param]:
+    """The model's settings under their own names, data, split and evaluation under theirs."""
+    around = {key: plan.recipe[key] for key in ("data", "split", "evaluation")}
+    settings = {"kind": plan.kind, "seed": plan.seed} | plan.params | around
+    return [Param(key, value) for key, value in _flat(settings)]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings with dotted names; what is not set is left out."""
+    for key, value in settings.items():
+        # The keys of `where` are columns of somebody's file, and not every name is a parameter's.
+        if isinstance(value, Mapping) and key != "where":
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield prefix + key, str(value)
+
+
+def _dataset(plan: Plan) -> DatasetInput:
+    # MLflow's own data classes want the data; its digests have at most 36 characters.
+    source = json.dumps({"source": plan.data})
+    data = Dataset(Path(plan.data).name, plan.data_digest[:16], "recae", source)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
