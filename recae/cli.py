@@ -39,19 +39,17 @@ Source = Annotated[
 
 
 def main() -> NoReturn:
-    """The entry point: mistakes end with one sentence and exit code 2, interrupts with 130."""
+    """The entry point: mistakes end with one sentence and exit code 2."""
     try:
-        app()
+        app(prog_name="recae")
     except RecaeError as mistake:
         print(f"recae: {mistake}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("recae: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read the output has heard enough; what is buffered has no reader either.
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as trouble:
+        # A full disk, a folder that may not be written: nothing that a traceback would explain.
+        where = f"{trouble.filename}: " if trouble.filename else ""
+        print(f"recae: {where}{trouble.strerror or trouble}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(0)
 
 
@@ -119,11 +117,14 @@ def data_fetch(
 
     from recae.data import fetch
 
+    console = _console(err=True)
     with Progress(
         *Progress.get_default_columns(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        console=_console(err=True),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(name, total=None)
         path = fetch(
@@ -161,7 +162,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Like model.k=128.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option(help="Continue the interrupted sweep of this recipe.")
+        bool, typer.Option("--resume", help="Continue the interrupted sweep of this recipe.")
     ] = False,
     track: Annotated[bool, typer.Option(help="Keep the runs in the tracking store.")] = True,
     save: Annotated[
@@ -177,6 +178,8 @@ def train(
 
     if resume and not track:
         raise RecaeError("--resume needs the tracking store: leave --no-track out")
+    if save is not None and save.exists() and not save.is_dir():
+        raise RecaeError(f"--save takes a folder, and {save} is a file")
     read = read_recipe(recipe, overrides or [])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tracker: Any = Untracked()
@@ -245,6 +248,10 @@ def _holdout(
 
     if (data is None) == (recipe is None):
         raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
+    if recipe is not None and history is not None:
+        raise RecaeError("--history goes with --data: a recipe has its own")
+    if seed < 0:
+        raise RecaeError(f"--seed must not be negative, and {seed} is")
     if recipe is not None:
         from recae.recipes import read_recipe
 
@@ -271,14 +278,18 @@ def recommend(
     out: Annotated[Path | None, typer.Option(help="With --all: a Parquet file.")] = None,
     n: Annotated[int, typer.Option("-n", help="How many.")] = 10,
     data: Source = None,
-    explain: Annotated[bool, typer.Option(help="Say which rating speaks most for it.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which rating speaks most for it.")
+    ] = False,
     allow: Annotated[
         Path | None, typer.Option(help="A file of titles or ids, one a line: only these.")
     ] = None,
     deny: Annotated[
         Path | None, typer.Option(help="A file of titles or ids, one a line: none of these.")
     ] = None,
-    include_seen: Annotated[bool, typer.Option(help="Also what is rated already.")] = False,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Also what is rated already.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend to a known user, to a new one from a few ratings, or to everybody."""
@@ -286,8 +297,15 @@ def recommend(
         raise RecaeError("say for whom: --user ID, --rate ITEM=STARS (repeatable), or --all")
     if everybody != (out is not None):
         raise RecaeError("--all writes a file: give --all and --out FILE.parquet together")
+    if everybody and (explain or as_json):
+        raise RecaeError("--explain and --json are for one user: leave them out with --all")
+    if rate and data is not None:
+        raise RecaeError("--rate says all that is known of a new user: leave --data out")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise DataError(f"cannot write {out}: {what}")
     fitted = _load(model)
-    rules = {
+    rules: dict[str, Any] = {
         "allow": _items_in(allow, fitted),
         "deny": _items_in(deny, fitted),
         "include_seen": include_seen,
@@ -327,6 +345,11 @@ def _rated(texts: list[str], model: Recommender) -> dict[Any, float]:
         item = model.fitted.items.values[row].item()
         if item in given:
             raise DataError(f"{model.item_name(row)} is rated twice")
+        low, high = model.fitted.scale
+        if not low <= value <= high:
+            raise DataError(
+                f"{model.item_name(row)} is rated {stars.strip()}: the scale is {low:g} to {high:g}"
+            )
         given[item] = value
     return given
 
@@ -336,8 +359,10 @@ def _items_in(path: Path | None, model: Recommender) -> list[Any] | None:
         return None
     try:
         lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as trouble:
-        raise DataError(f"cannot read {path}: {trouble}") from None
+    except OSError as trouble:
+        raise DataError(f"cannot read {path}: {trouble.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"cannot read {path}: it is not text in UTF-8") from None
     rows = [model.item_row(line.strip()) for line in lines if line.strip()]
     return [model.fitted.items.values[row].item() for row in rows]
 
@@ -347,8 +372,8 @@ def _recommend_to_all(
 ) -> None:
     """In blocks of users, so that the frame of the whole population never exists."""
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     partial = out.with_name(out.name + ".part")
     writer = None
@@ -357,14 +382,17 @@ def _recommend_to_all(
             rows = np.arange(start, min(start + 10_000, len(ratings.users)))
             found = model.recommend(ratings.take_users(rows), n, **rules)
             block = pa.Table.from_pandas(found.to_frame(), preserve_index=False)
-            writer = writer or pq.ParquetWriter(partial, block.schema)
+            writer = writer or parquet.ParquetWriter(partial, block.schema)
             writer.write_table(block)
+        if writer is not None:
+            writer.close()
+        partial.replace(out)
     except OSError as trouble:
         raise DataError(f"cannot write {out}: {trouble.strerror or trouble}") from None
     finally:
         if writer is not None:
             writer.close()
-    partial.replace(out)
+        partial.unlink(missing_ok=True)
     print(f"{out}: {n} items for {len(ratings.users):,} users")
 
 
@@ -421,7 +449,8 @@ def _console(*, err: bool = False) -> Console:
 def _load(model: str) -> Recommender:
     from recae.models import load_model
 
-    if Path(model).is_dir():
+    # A name with a separator can only be a path: no need to ask the tracking store.
+    if Path(model).exists() or Path(model).name != model:
         return load_model(Path(model))
     from recae.tracking import Store, load_run_model
 
@@ -448,7 +477,9 @@ def _scale(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise DataError(f"--scale takes LOWEST,HIGHEST, like 1,5, not {text!r}") from None
+        low = high = 0.0
+    if not low < high:
+        raise DataError(f"--scale takes LOWEST,HIGHEST, like 1,5, not {text!r}")
     return low, high
 
 
@@ -462,3 +493,7 @@ def _print_table(header: list[str], rows: list[list[str]], *, left: int) -> None
     from recae.rendering import rich_table
 
     _console().print(rich_table(header, rows, left=left))
+
+
+if __name__ == "__main__":
+    main()

@@ -138,8 +138,14 @@ def _differences(
     base = able.pop(baseline, None)
     if base is None or not able:
         return {}
-    drawn = _resampled([base, *able.values()], metric, rng, resamples)
-    whole = [_value(sums.sum(0), counts.sum(0), metric) for sums, counts in [base, *able.values()]]
+    # Users who count nowhere, as those without relevant targets, are not drawn: a resample of
+    # them alone would have no value. They are the same for every run of one protocol.
+    counted = base[1].any(axis=1)
+    if not counted.any():
+        return {}
+    sides = [(sums[counted], counts[counted]) for sums, counts in [base, *able.values()]]
+    drawn = _resampled(sides, metric, rng, resamples)
+    whole = [_value(sums.sum(0), counts.sum(0), metric) for sums, counts in sides]
     values, draws = np.array(whole[1:]) - whole[0], drawn[1:] - drawn[0]
     low, high = np.percentile(draws, [2.5, 97.5], axis=1)
     p = [_two_sided(row) for row in draws]

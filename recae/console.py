@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from recae.comparison import compare
 from recae.nn.training import Progress as Training
@@ -120,7 +122,7 @@ def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
 
 def show_report(console: Console, report: Report) -> None:
     """The table of a recipe, the recommendations that it asks for, and what to try next."""
-    console.print(table(report.comparison, report.seconds))
+    print_table(console, table(report.comparison, report.seconds))
     console.print(report.outcomes[0].evaluation.summary)
     baseline, counts = report.comparison.baseline, {row.runs for row in report.comparison.rows}
     spread = ", ± over seeds" if max(counts) > 1 else ""
@@ -132,10 +134,11 @@ def show_report(console: Console, report: Report) -> None:
         _show_example(console, report)
     if any(outcome.run_id is not None for outcome in report.outcomes):
         best = report.recipe.show.model if report.recipe.show else report.outcomes[0].plan.model
+        rate, n = '--rate "Toy Story (1995)=5"', report.comparison.protocol["n"]
         console.print(
             f"next:\n"
-            f'  recae recommend {best} --rate "Toy Story (1995)=5" --rate "Heat (1995)=4" --explain\n'
-            f"  recae compare --baseline {baseline} --sort ndcg_at_{report.comparison.protocol['n']}\n"
+            f'  recae recommend {best} {rate} --rate "Heat (1995)=4" --explain\n'
+            f"  recae compare --baseline {baseline} --sort ndcg_at_{n}\n"
             f"  recae ui",
             markup=False,
         )
@@ -160,6 +163,15 @@ def _show_example(console: Console, report: Report) -> None:
     show_recommendations(console, frame)
 
 
+def print_table(console: Console, built: Table) -> None:
+    """Whole, also where it is wider than the terminal, whose lines then go over: rich would leave
+    columns out."""
+    width, most = console.width, console.options.update(width=10_000)
+    console.width = max(width, Measurement.get(console, most, built).minimum)
+    console.print(built)
+    console.width = width
+
+
 def show_recommendations(console: Console, frame: pd.DataFrame) -> None:
     """A list: rank, item, title where known, stars, and why where that was asked for."""
     names = [name for name in ("rank", "item", "title", "because") if name in frame]
@@ -171,7 +183,7 @@ def show_recommendations(console: Console, frame: pd.DataFrame) -> None:
     if not rows:
         console.print("nothing is left to recommend")
         return
-    console.print(rich_table(header, rows, left=len(names)))
+    print_table(console, rich_table(header, rows, left=len(names)))
 
 
 def compare_runs(
@@ -204,6 +216,6 @@ def compare_runs(
     if form != "table":
         print(render(comparison, means, form=form, sort=sort))
         return
-    console.print(table(comparison, means, sort))
+    print_table(console, table(comparison, means, sort))
     console.print(found[0].evaluation.summary)
-    console.print(f"side by side, after `recae ui`: {compare_url([run.run_id for run in found])}")
+    console.print(f"side by side, after `recae ui`: {compare_url(found)}")

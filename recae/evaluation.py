@@ -177,10 +177,15 @@ def _stars(model: Recommender, holdout: Holdout) -> tuple[dict[str, float], dict
     }
     by_user: dict[str, Floats] = {
         "ratings": target.user_counts.astype(np.float64),
-        "squared_error": np.bincount(target.rows, error**2, len(target.users)),
-        "absolute_error": np.bincount(target.rows, np.abs(error), len(target.users)),
+        "squared_error": _summed(target, error**2),
+        "absolute_error": _summed(target, np.abs(error)),
     }
     return values, by_user
+
+
+def _summed(target: Ratings, values: Floats) -> Floats:
+    """By user, [U], of values at the target ratings."""
+    return np.bincount(target.rows, values, len(target.users)).astype(np.float64)
 
 
 def _lists(

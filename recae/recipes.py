@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
@@ -29,6 +29,8 @@ from recae.ratings import Duplicates, Ratings, Scale
 from recae.splits import Split
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
+
+Seed: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class RandomSplit:
     kind: Literal["random"]
     test: float = 0.1
     validation: float = 0.0
-    seed: int = 0
+    seed: Seed = 0
 
     __pydantic_config__ = _STRICT
 
@@ -87,7 +89,7 @@ class KFoldSplit:
     fold: int
     k: int = 5
     validation: float = 0.0
-    seed: int = 0
+    seed: Seed = 0
 
     __pydantic_config__ = _STRICT
 
@@ -139,7 +141,7 @@ class UnseenUsersSplit:
     test: float = 0.1
     validation: float = 0.0
     target: float = 0.2
-    seed: int = 0
+    seed: Seed = 0
 
     __pydantic_config__ = _STRICT
 
@@ -161,7 +163,7 @@ class PartialUsersSplit:
     kind: Literal["partial-users"]
     users: float = 0.5
     target: float = 0.38
-    seed: int = 0
+    seed: Seed = 0
 
     __pydantic_config__ = _STRICT
 
@@ -180,7 +182,7 @@ class PredefinedSplit:
     """Like the data's `source`; None: the data themselves, of which `where` selects."""
     where: dict[str, Any] | None = None
     validation: float = 0.0
-    seed: int = 0
+    seed: Seed = 0
 
     __pydantic_config__ = _STRICT
 
@@ -206,6 +208,10 @@ SplitRecipe: TypeAlias = Annotated[
     | PredefinedSplit,
     Field(discriminator="kind"),
 ]
+_SPLITS = {
+    get_args(get_type_hints(split)["kind"])[0]: split
+    for split in get_args(get_args(SplitRecipe)[0])
+}
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,7 @@ class EvaluationRecipe:
 
     n: Annotated[int, Field(ge=1)] = 10
     """Length of the lists."""
-    relevant: float | None = None
+    relevant: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Stars from which a target is relevant; None: three quarters up the scale."""
 
     __pydantic_config__ = _STRICT
@@ -278,6 +284,8 @@ class Recipe:
                 raise RecipeError(f"no model is called {wanted!r}: there are {', '.join(names)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise RecipeError("seeds must be a list of different numbers, at least one")
+        if min(self.seeds) < 0:
+            raise RecipeError(f"seeds must not be negative, and {min(self.seeds)} is")
 
     @property
     def models(self) -> list[ModelRecipe]:
@@ -324,16 +332,22 @@ def parse(raw: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         return TypeAdapter(Recipe).validate_python(raw)
     except ValidationError as trouble:
         raise RecipeError(f"{where}: {_explained(trouble, Recipe)}") from None
+    except RecipeError as trouble:
+        raise RecipeError(f"{where}: {trouble}") from None
 
 
 def _model(raw: Mapping[str, Any]) -> ModelRecipe:
     settings = dict(raw)
     kind = settings.pop("kind", None)
-    if kind not in MODELS:
+    if kind is None:
+        raise RecipeError(f"a [[model]] has no kind: there are {', '.join(MODELS)}")
+    if not isinstance(kind, str) or kind not in MODELS:
         near = difflib.get_close_matches(str(kind), MODELS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(MODELS)}"
         raise RecipeError(f"no model is of kind {kind!r}: {hint}")
     name = str(settings.pop("name", kind))
+    if not name or name != Path(name).name:
+        raise RecipeError(f"a model cannot be called {name!r}: its name is a folder's, without /")
     default = MODELS[kind]()
     plain = ModelRecipe(name, kind, default).params
     try:
@@ -399,22 +413,39 @@ def _assign(table: dict[str, Any], keys: Sequence[str], value: Any, text: str) -
 
 def _explained(trouble: ValidationError, of: type) -> str:
     """The first thing that is wrong, with the path of its key."""
-    first = trouble.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(str(first["loc"][-1]), _known_keys(of), n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ""
-        return f"there is no setting {path!r}{hint}"
-    cause = first.get("ctx", {}).get("error")
-    message = str(cause) if cause is not None else first["msg"].lower()
+    # A misspelt key is unknown and leaves another one missing: the first tells more.
+    first = min(trouble.errors(), key=lambda error: error["type"] == "missing")
+    loc = [str(part) for part in first["loc"]]
+    if loc[:1] == ["split"] and len(loc) > 1:
+        # Below it comes the kind of split, which is a value in the file and no key.
+        of = _SPLITS[loc.pop(1)]
+    path, context = ".".join(loc), first.get("ctx", {})
+    match first["type"]:
+        case "unexpected_keyword_argument":
+            near = difflib.get_close_matches(loc[-1], _known_keys(of), n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            return f"there is no setting {path!r}{hint}"
+        case "union_tag_invalid":
+            return f"{path}: no kind {context['tag']!r}: there are {context['expected_tags']}"
+        case "union_tag_not_found":
+            return f"{path}: kind: field required"
+        case "dataclass_type" | "dict_type":
+            message = "has to be a table"
+        case "list_type" if path == "model":
+            message = "has to be a list of tables, each under [[model]]"
+        case _:
+            message = str(context.get("error") or first["msg"][:1].lower() + first["msg"][1:])
     return f"{path}: {message}" if path else message
 
 
 def _known_keys(of: type) -> list[str]:
+    """The keys of a table and of the tables in it."""
     keys: list[str] = []
+    hints = get_type_hints(of)
     for f in fields(of):
         if f.init:
             keys.append(f.name)
-            if is_dataclass(hint := get_type_hints(of)[f.name]) and isinstance(hint, type):
-                keys += _known_keys(hint)
+            for inner in (hints[f.name], *get_args(hints[f.name])):
+                if is_dataclass(inner) and isinstance(inner, type):
+                    keys += _known_keys(inner)
     return keys

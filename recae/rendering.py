@@ -129,7 +129,15 @@ def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
 
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(header):
-        built.add_column(name, justify="left" if place < left else "right", no_wrap=place >= left)
+        # Numbers and the first column are never cut: on a narrow terminal long lines go over.
+        width = max(len(cells[place]) for cells in (header, *rows))
+        whole = place >= left or not place
+        built.add_column(
+            name,
+            justify="left" if place < left else "right",
+            no_wrap=whole,
+            min_width=width if whole else None,
+        )
     for row in rows:
         built.add_row(*(Text(cell) for cell in row))
     return built

@@ -23,7 +23,11 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Holdout:
-    """`history`: what may be seen; `target`: what is to be predicted. Same users, same items."""
+    """`history`: what may be seen; `target`: what is to be predicted. Same users, same items.
+
+    Raises DataError where a target stands in the history too: test ratings fed as input are the
+    best known way to a result that is too good.
+    """
 
     history: Ratings
     target: Ratings
@@ -31,29 +35,29 @@ class Holdout:
     def __post_init__(self) -> None:
         if self.history.users != self.target.users or self.history.items != self.target.items:
             raise DataError("history and target of a holdout must have the same users and items")
-
+        n = len(self.history.items)
+        seen = self.history.rows * n + self.history.columns
+        wanted = self.target.rows * n + self.target.columns
+        both = np.isin(wanted, seen)
+        if both.any():
+            user, item = divmod(int(wanted[both][0]), n)
+            raise DataError(
+                f"{int(both.sum())} target ratings are in the history too, the first is user "
+                f"{self.target.users.values[user].item()!r}, item "
+                f"{self.target.items.values[item].item()!r}: leave them out of the history"
+            )
 
     @classmethod
     def of(cls, history: Ratings, target: Ratings) -> Holdout:
         """From two tables of ratings whose users and items need not be the same.
 
-        The users are the target's. Raises DataError where a target is in the history too.
+        The users are the target's.
         """
         items = Ids.of(np.concatenate([history.items.values, target.items.values]))
         rows = history.users.find(target.users.values)
         known = history.take_users(rows[rows >= 0]).over(items)
         seen = known.with_users(target.users)
-        wanted = target.over(items)
-        n = len(items)
-        both = np.isin(wanted.rows * n + wanted.columns, seen.rows * n + seen.columns)
-        if both.any():
-            place = int(np.flatnonzero(both)[0])
-            raise DataError(
-                f"{int(both.sum())} target ratings are in the history too, the first is user "
-                f"{target.users.values[wanted.rows[place]].item()!r}, item "
-                f"{items.values[wanted.columns[place]].item()!r}: leave them out of the history"
-            )
-        return cls(seen, wanted)
+        return cls(seen, target.over(items))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ Shapes: U users of a history, N items, K = k code size, R ratings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -36,7 +36,7 @@ _INITIAL_SCALE = 0.03
 
 @dataclass(frozen=True, eq=False)
 class _Learned:
-    """user_codes: of the training users; item_vectors [N, K], item_bias [N]: of the items."""
+    """Vectors [U, K] and biases [U] of the training users, [N, K] and [N] of the items."""
 
     network: Network
     user_vectors: Floats
@@ -72,8 +72,11 @@ class AutoRec(FactorRecommender):
     """Encoders divide by the square root of the number of ratings they read."""
     bias_head: bool = True
     """Encoders give a bias beside the code."""
+    refine: bool = False
+    """Encoded users: take the code as what is to be expected, and fit it to the user's own ratings
+    by one ALS half-step on the item vectors. A table's new users always need that step."""
     ridge: float = 5.0
-    """Penalty when a new user is folded in to a table: an ALS half-step on the item vectors."""
+    """Penalty of that half-step."""
     training: Training = field(default_factory=Training)
     device: str = "auto"
     """`auto`: CUDA where there is one, else CPU; or a torch device."""
@@ -87,6 +90,11 @@ class AutoRec(FactorRecommender):
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if self.ridge <= 0:
             raise ValueError(f"ridge must be positive, not {self.ridge}")
+        if self.device != "auto":
+            try:
+                torch.device(self.device)
+            except RuntimeError:
+                raise ValueError(f"device must be auto, cpu or cuda, not {self.device!r}") from None
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}")
 
@@ -129,6 +137,9 @@ class AutoRec(FactorRecommender):
             except DivergedError as trouble:
                 raise RecaeError(f"{trouble}: lower training.learning_rate") from None
             self._learned = _learned(best, seen)
+            if self.users == "encoder" and self.refine:
+                vectors, bias = self._fold_in(train_on)
+                self._learned = replace(self._learned, user_vectors=vectors, user_bias=bias)
 
     def _network(self, n_users: int, n_items: int) -> Network:
         users = self._side(self.users, n_users, n_items)
@@ -183,9 +194,8 @@ class AutoRec(FactorRecommender):
     def user_factors(self, history: Ratings) -> Floats:
         """[U, K + 3]: the code, the user's share of the offset, 1, and 1.
 
-        Encoders read the history. A table gives the vector learned for a user whose history is
-        unchanged; any other is folded in by ridge regression on the item vectors. Without a
-        history the code is zero, and what remains is the baseline (in raw modes the mean).
+        A user whose history is unchanged has the vector that was learned; any other is folded in.
+        Without a history the code is zero, and what remains is the baseline (in raw modes the mean).
         """
         own = history.over(self.fitted.items)
         vectors, bias = self._user_codes(own)
@@ -225,8 +235,6 @@ class AutoRec(FactorRecommender):
     def _user_codes(self, own: Ratings) -> tuple[Floats, Floats]:
         """Vectors [U, K] and biases [U] for any users, over the model's items."""
         learned = self._get()
-        if self.users == "encoder":
-            return _arrays(encode(learned.network.rows, self._seen(own)))
         known = self.known(own)
         vectors, bias = learned.user_vectors[known], learned.user_bias[known]
         new = np.flatnonzero(known < 0)
@@ -235,22 +243,36 @@ class AutoRec(FactorRecommender):
         return vectors, bias
 
     def _fold_in(self, own: Ratings) -> tuple[Floats, Floats]:
-        """Vectors and biases for a table's new users.
+        """Vectors [U, K] and biases [U] from histories alone: what is expected, then a half-step.
 
-        The posterior mean under a Gaussian prior around the learned users' mean: the mean, plus
-        argmin |rest - Q p|^2 + ridge |p|^2 over what it leaves unexplained. The implicit part of
-        SVD++ is encoded first and needs no solving.
+        An encoder's code needs no more, unless `refine` asks for it; a table's mean does.
+        """
+        vectors, bias = self._expected(own)
+        if self.users == "encoder" and not self.refine:
+            return vectors, bias
+        return self._half_step(own, vectors, bias)
+
+    def _expected(self, own: Ratings) -> tuple[Floats, Floats]:
+        """The encoder's codes, or the mean of the table (plus SVD++'s implicit part, encoded)."""
+        side = self._get().network.rows
+        if self.users == "encoder":
+            return _arrays(encode(side, self._seen(own)))
+        n = len(own.users)
+        vectors, bias = np.zeros((n, self.k), np.float32), np.zeros(n, np.float32)
+        if isinstance(side, Sum):
+            vectors += _arrays(encode(side.encoder, self._seen(own)))[0]
+            side = side.table
+        assert isinstance(side, Table)
+        return vectors + _numpy(side.vectors.mean(dim=0)), bias + _numpy(side.row_bias.mean())
+
+    def _half_step(self, own: Ratings, vectors: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """A half-step of ALS around `vectors` and `bias`: the posterior mean of each user's vector,
+        given the user's own ratings and the item vectors, under a Gaussian prior around them.
+
+        Their sum with argmin |rest - Q p|^2 + ridge |p|^2, where rest is what they leave unsaid.
         """
         learned = self._get()
-        vectors = np.zeros((len(own.users), self.k), np.float32)
-        table = learned.network.rows
-        if isinstance(table, Sum):
-            vectors += _arrays(encode(table.encoder, self._seen(own)))[0]
-            table = table.table
-        assert isinstance(table, Table)
-        vectors += _numpy(table.vectors.mean(dim=0))
-        bias = float(table.row_bias.detach().mean())
-        rest = self._residuals(own) - learned.item_bias[own.columns] - np.float32(bias)
+        rest = self._residuals(own) - learned.item_bias[own.columns] - bias[own.rows]
         rest -= np.einsum("rk,rk->r", vectors[own.rows], learned.item_vectors[own.columns])
         items = np.column_stack([learned.item_vectors, np.ones(len(own.items), np.float32)])
         solved = ridge_rows(own, rest, items, self.ridge)

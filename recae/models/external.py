@@ -30,6 +30,10 @@ class _Implicit(RankingRecommender):
     liked_from: float | None = None
     """Stars from which a rating is a like; None: from three quarters of the scale upwards."""
 
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, not {self.k}")
+
     _users: Floats | None = field(default=None, init=False, repr=False)
     _items: Floats | None = field(default=None, init=False, repr=False)
 

@@ -1,11 +1,16 @@
-"""Ridge regression, one small problem a user: how a table takes in somebody new."""
+"""Ridge regression, one small problem a user: how a vector is fitted to one person's ratings."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recae.ratings import Ratings
+
+_BLOCK: Final = 4_000_000
+"""Numbers held at once in the normal equations: 32 MB."""
 
 
 def ridge_rows(
@@ -13,22 +18,29 @@ def ridge_rows(
 ) -> NDArray[np.float32]:
     """argmin over p_u of sum over u's items of (value - <p_u, q_i>)^2 + penalty |p_u|^2: [U, K].
 
-    values [R] stand at the ratings of `history`; items [N, K]. Users without any get zeros.
+    values [R] stand at the ratings of `history`; items [N, K]. Users without any get zeros. The
+    normal equations of a block of users are solved together; where a user has fewer ratings than
+    K, the smaller system of the dual is solved instead.
     """
-    solved = np.zeros((len(history.users), items.shape[1]), dtype=np.float32)
-    starts = history.matrix.indptr
-    for row in np.flatnonzero(history.user_counts):
+    n_users, k = len(history.users), items.shape[1]
+    solved = np.zeros((n_users, k), dtype=np.float32)
+    starts, counts = history.matrix.indptr, history.user_counts
+    for row in np.flatnonzero((counts > 0) & (counts < k)):
         entries = slice(starts[row], starts[row + 1])
-        solved[row] = _ridge(items[history.columns[entries]], values[entries], penalty)
+        x = items[history.columns[entries]]
+        gram = (x @ x.T).astype(np.float64)
+        gram[np.diag_indices_from(gram)] += penalty
+        solved[row] = np.linalg.solve(gram, values[entries].astype(np.float64)) @ x
+    many = np.flatnonzero(counts >= k)
+    size = max(1, _BLOCK // (k * k))
+    for rows in (many[start : start + size] for start in range(0, len(many), size)):
+        grams = np.empty((len(rows), k, k))
+        sides = np.empty((len(rows), k, 1))
+        for place, row in enumerate(rows):
+            entries = slice(starts[row], starts[row + 1])
+            x = items[history.columns[entries]]
+            grams[place] = x.T @ x
+            sides[place, :, 0] = values[entries] @ x
+        grams[:, np.arange(k), np.arange(k)] += penalty
+        solved[rows] = np.linalg.solve(grams, sides)[:, :, 0]
     return solved
-
-
-def _ridge(x: NDArray[np.float32], y: NDArray[np.float32], penalty: float) -> NDArray[np.float32]:
-    """x [n, K], y [n] -> [K], through whichever of the n x n and K x K systems is smaller."""
-    x64 = x.astype(np.float64)
-    n, k = x.shape
-    if n < k:
-        dual = np.linalg.solve(x64 @ x64.T + penalty * np.eye(n), y.astype(np.float64))
-        return np.asarray(x64.T @ dual, dtype=np.float32)
-    gram = x64.T @ x64 + penalty * np.eye(k)
-    return np.asarray(np.linalg.solve(gram, x64.T @ y.astype(np.float64)), dtype=np.float32)

@@ -58,10 +58,6 @@ class Side(nn.Module):
     def forward(self, seen: Seen) -> Codes:
         raise NotImplementedError
 
-    def weights(self) -> list[nn.Parameter]:
-        """The parameters that regularisation shrinks: all but biases."""
-        return [p for name, p in self.named_parameters() if not name.endswith("bias")]
-
 
 class Table(Side):
     """One free vector and one free bias per row."""
@@ -105,7 +101,17 @@ class Network(nn.Module):
         )
 
     def weights(self) -> list[nn.Parameter]:
-        return [*self.rows.weights(), *self.columns.weights()]
+        """What L2 in the loss is over: no biases (Sedhain et al. 2015, eq. 2)."""
+        return [p for name, p in self.named_parameters() if not name.endswith("bias")]
+
+    def decayed(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """What decoupled decay shrinks, and what it spares: an encoder's own bias alone.
+
+        A bias in a table belongs to one row and its few entries, and overfits like a vector does.
+        """
+        spared = [p for name, p in self.named_parameters() if name.endswith("code_bias")]
+        shrunk = [p for name, p in self.named_parameters() if not name.endswith("code_bias")]
+        return shrunk, spared
 
 
 def encode(side: Side, seen: Seen) -> Codes:

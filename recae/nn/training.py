@@ -96,11 +96,9 @@ class _State:
         self.network = network
         average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average)
-        shrunk = network.weights()
-        ids = {id(p) for p in shrunk}
-        free = [p for p in network.parameters() if id(p) not in ids]
+        decayed, free = network.decayed()
         groups = [
-            {"params": shrunk, "weight_decay": settings.weight_decay},
+            {"params": decayed, "weight_decay": settings.weight_decay},
             {"params": free, "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
