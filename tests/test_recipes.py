@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recae.errors import DataError, RecipeError
-from recae.models import MODELS
+from recae.models import MODELS, AutoRec
 from recae.recipes import Recipe, parse, read_recipe
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -169,7 +169,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
     assert (recipe.seeds, recipe.baseline, recipe.show) == ([0, 1], "mf", None)
     # What is not said is the model's own default, and for MF that of its preset.
     assert mf.build().params["users"] == "table"
-    assert mf.params["training"]["learning_rate"] == 2e-3
+    assert mf.params["training"]["learning_rate"] == AutoRec.mf().training.learning_rate
     assert mf.build() is not mf.build()
 
 
@@ -211,7 +211,8 @@ def test_resolved_is_the_recipe(tmp_path: Path) -> None:
         assert again.digest == recipe.digest
         assert [m.params for m in again.models] == [m.params for m in recipe.models]
         assert [m.build().params for m in again.models] == [m.build().params for m in recipe.models]
-    assert recipe.resolved["model"][1]["training"]["learning_rate"] == 2e-3
+    learning_rate = AutoRec.mf().training.learning_rate
+    assert recipe.resolved["model"][1]["training"]["learning_rate"] == learning_rate
     assert recipe.resolved["evaluation"] == {"n": 10, "relevant": None}
 
 
@@ -414,7 +415,7 @@ def test_set_for_every_model_that_has_it(tmp_path: Path) -> None:
     assert (mf.params["k"], small.params["k"]) == (7, 7)
     assert mf.params["training"]["steps"] == small.params["training"]["steps"] == 2
     # A table's other settings stay as they were.
-    assert mf.params["training"]["learning_rate"] == 2e-3
+    assert mf.params["training"]["learning_rate"] == AutoRec.mf().training.learning_rate
 
 
 def test_set_for_one_model_by_its_name(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ class AutoRec(FactorRecommender):
     """Where item vectors come from."""
     k: int = 64
     """Code size."""
-    activation: Activation = "identity"
+    activation: Activation = "tanh"
     """Of the codes."""
-    dropout: float = 0.5
+    dropout: float = 0.4
     """On the codes of both sides, while training."""
     baseline: Literal["shrunk", "mean", "none"] = "shrunk"
     """What is subtracted from the ratings before they are encoded and learned: mu + b_u + b_i, the
@@ -75,7 +75,7 @@ class AutoRec(FactorRecommender):
     refine: bool = False
     """Encoded users: take the code as what is to be expected, and fit it to the user's own ratings
     by one ALS half-step on the item vectors. A table's new users always need that step."""
-    ridge: float = 5.0
+    ridge: float = 40.0
     """Penalty of that half-step."""
     training: Training = field(default_factory=Training)
     device: str = "auto"
@@ -195,7 +195,7 @@ class AutoRec(FactorRecommender):
         """[U, K + 3]: the code, the user's share of the offset, 1, and 1.
 
         A user whose history is unchanged has the vector that was learned; any other is folded in.
-        Without a history the code is zero, and what remains is the baseline (in raw modes the mean).
+        Without a history the code is zero; the baseline remains (in raw modes the mean).
         """
         own = history.over(self.fitted.items)
         vectors, bias = self._user_codes(own)
@@ -312,8 +312,8 @@ class AutoRec(FactorRecommender):
 
     @classmethod
     def dual(cls, **settings: Any) -> Self:
-        """Dual AutoRec: encoders on both sides; new users and new items need no retraining."""
-        return cls(**settings)
+        """Dual AutoRec: encoders on both sides, users refined by a half-step around their codes."""
+        return cls(**_DUAL | settings)
 
     @classmethod
     def item(cls, **settings: Any) -> Self:
@@ -347,23 +347,45 @@ class AutoRec(FactorRecommender):
 
 
 _PAPER: dict[str, Any] = {
-    "k": 500,
+    "k": 128,
     "activation": "sigmoid",
     "dropout": 0.0,
     "baseline": "none",
     "mask_channel": False,
     "normalize": False,
     "bias_head": False,
+    "ridge": 20.0,
     "training": Training(
-        objective="reconstruct", weight_decay=0.0, l2=200.0, learning_rate=1e-3, steps=400
+        objective="reconstruct",
+        learning_rate=0.012,
+        weight_decay=0.0,
+        l2=120.0,
+        shrink_biases=False,
+        ema=0.95,
     ),
 }
 _PAPER_ITEM: dict[str, Any] = _PAPER | {"users": "table"}
 _PAPER_USER: dict[str, Any] = _PAPER | {"items": "table"}
-_ITEM: dict[str, Any] = {"users": "table", "k": 500, "dropout": 0.7}
-_USER: dict[str, Any] = {"items": "table", "k": 500, "dropout": 0.7}
-_MF: dict[str, Any] = {"users": "table", "items": "table"}
-_SVDPP: dict[str, Any] = {"users": "table+mask", "items": "table"}
+_DUAL: dict[str, Any] = {"refine": True, "ridge": 40.0}
+_ITEM: dict[str, Any] = {
+    "users": "table",
+    "ridge": 10.0,
+    "training": Training(hide=(0.2, 0.4), learning_rate=0.008, weight_decay=4.0),
+}
+_USER: dict[str, Any] = {
+    "items": "table",
+    "training": Training(hide=(0.1, 0.3), learning_rate=0.008, weight_decay=6.0),
+}
+_TABLES: dict[str, Any] = {
+    "items": "table",
+    "dropout": 0.5,
+    "ridge": 4.0,
+    "training": Training(
+        objective="reconstruct", steps=200, learning_rate=0.01, weight_decay=0.0, l2=10.0, ema=0.95
+    ),
+}
+_MF: dict[str, Any] = _TABLES | {"users": "table"}
+_SVDPP: dict[str, Any] = _TABLES | {"users": "table+mask"}
 
 
 def _learned(network: Network, seen: Seen) -> _Learned:

@@ -100,18 +100,11 @@ class Network(nn.Module):
             Codes(self.dropout(columns.vectors), columns.bias),
         )
 
-    def weights(self) -> list[nn.Parameter]:
-        """What L2 in the loss is over: no biases (Sedhain et al. 2015, eq. 2)."""
-        return [p for name, p in self.named_parameters() if not name.endswith("bias")]
-
-    def decayed(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """What decoupled decay shrinks, and what it spares: an encoder's own bias alone.
-
-        A bias in a table belongs to one row and its few entries, and overfits like a vector does.
-        """
-        spared = [p for name, p in self.named_parameters() if name.endswith("code_bias")]
-        shrunk = [p for name, p in self.named_parameters() if not name.endswith("code_bias")]
-        return shrunk, spared
+    def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The parameters that regularisation shrinks, and those that it spares."""
+        named = list(self.named_parameters())
+        spared = [p for name, p in named if name.endswith("bias") and not biases]
+        return [p for _, p in named if not any(p is other for other in spared)], spared
 
 
 def encode(side: Side, seen: Seen) -> Codes:

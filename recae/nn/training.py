@@ -30,17 +30,19 @@ class Training:
     objective: Literal["split", "reconstruct"] = "split"
     """`split`: the loss is over hidden entries (CF-NADE, Zheng et al. 2016, trains so);
     `reconstruct`: input = target = all entries (Sedhain et al. 2015)."""
-    hide: tuple[float, float] = (0.1, 0.6)
+    hide: tuple[float, float] = (0.2, 0.5)
     """`split`: the share of hidden entries is drawn uniformly between these at every step."""
     steps: int = 400
     """Full-batch steps; the budget is fixed, so that no epoch is ever picked."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """AdamW's, at its peak; it follows a cosine down to zero."""
-    weight_decay: float = 1.0
+    weight_decay: float = 3.0
     """Decoupled (Loshchilov and Hutter 2019): a step shrinks weights by learning_rate times it."""
     l2: float = 0.0
     """In the loss: lambda / 2 times the squared norm of the weights, next to the *sum* of squared
     errors, as in Sedhain et al. 2015, eq. 2."""
+    shrink_biases: bool = True
+    """Decay and l2 are over biases too; the paper's l2 is not."""
     ema: float = 0.98
     """Decay of the moving average of the weights that predicts; 0: the last weights predict."""
     reports: int = 20
@@ -96,10 +98,10 @@ class _State:
         self.network = network
         average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average)
-        decayed, free = network.decayed()
+        shrunk, spared = network.shrunk(biases=settings.shrink_biases)
         groups = [
-            {"params": decayed, "weight_decay": settings.weight_decay},
-            {"params": free, "weight_decay": 0.0},
+            {"params": shrunk, "weight_decay": settings.weight_decay},
+            {"params": spared, "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
         self.step = 0
@@ -218,7 +220,8 @@ def _loss(
     error = squares.sum() / count
     loss = error
     if settings.l2:
-        norm = sum((w**2).sum() for w in network.weights())
+        shrunk, _ = network.shrunk(biases=settings.shrink_biases)
+        norm = sum((w**2).sum() for w in shrunk)
         loss = loss + settings.l2 / 2 / count * norm
     return loss, error.detach()
 

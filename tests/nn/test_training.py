@@ -87,10 +87,14 @@ def test_l2_stands_beside_the_sum_of_squares_and_spares_biases() -> None:
     data = Matrix.of(structure, residuals)
     ones = Matrix.of(structure, torch.ones_like(residuals))
     plain, _ = _loss(network, data, ones, replace(SETTINGS, objective="reconstruct"))
-    with_l2, _ = _loss(network, data, ones, replace(SETTINGS, objective="reconstruct", l2=3.0))
-    names = {n for n, p in network.named_parameters() if any(p is w for w in network.weights())}
-    assert all(not name.endswith("bias") for name in names)
-    norm = sum(float((w.detach() ** 2).sum()) for w in network.weights())
+    settings = replace(SETTINGS, objective="reconstruct", l2=3.0, shrink_biases=False)
+    with_l2, _ = _loss(network, data, ones, settings)
+    shrunk, spared = network.shrunk(biases=False)
+    names = {n for n, p in network.named_parameters() if any(p is other for other in spared)}
+    assert names == {"rows.code_bias", "columns.code_bias"}
+    assert len(shrunk) + len(spared) == len(list(network.parameters()))
+    assert network.shrunk(biases=True)[1] == []
+    norm = sum(float((w.detach() ** 2).sum()) for w in shrunk)
     difference = (with_l2 - plain) * len(residuals)
     torch.testing.assert_close(float(difference.detach()), 1.5 * norm, rtol=1e-4, atol=1e-4)
 
