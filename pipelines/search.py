@@ -1,7 +1,9 @@
 """Random search over the settings of one model, judged on inner validation alone.
 
     python pipelines/search.py pipelines/spaces/u1.toml --model mf --trials 20 --seed 0
+    python pipelines/search.py pipelines/spaces/u1.toml --frozen pipelines/ml-100k-u1.toml
 
+The second draws nothing: it scores the models of a recipe, as they are, on the same inner splits.
 A space is a TOML file: `[data]` and `[split]` as in a recipe, `inner_seeds` of the split, and
 `[[space]]` tables: the `models` they are for, and for each setting a value, a list to choose from,
 or `{ low, high, log }`. Where the split has a validation part, that alone is scored and its test
@@ -16,7 +18,7 @@ import json
 import math
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import numpy as np
 from recae.errors import RecaeError
 from recae.evaluation import evaluate
 from recae.models import MODELS
-from recae.recipes import DataRecipe, ModelRecipe, Recipe, parse
+from recae.recipes import DataRecipe, ModelRecipe, Recipe, parse, read_recipe
 from recae.splits import Split
 
 N = 10
@@ -36,19 +38,29 @@ def main() -> None:
     """Print a line for every trial as it ends, then all of them, the best first."""
     options = _options()
     file = tomllib.loads(options.space.read_text("utf-8"))
-    space = _space_of(file, options.model)
-    inner = [_split(_recipe(file, options.model, {}, seed)) for seed in file["inner_seeds"]]
-    rng = np.random.default_rng(options.seed)
+    inner = [_split(_recipe(file, "bias", {}, seed)) for seed in file["inner_seeds"]]
     trials = []
-    for _ in range(options.trials):
-        settings = draw(space, rng)
-        model = _recipe(file, options.model, settings, 0).models[0]
-        trials.append(run(model, inner, options.seed) | {"settings": json.dumps(settings)})
+    for model, settings in _candidates(file, options):
+        trials.append(run(model, inner, options.seed) | {"settings": settings})
         print(_line(trials[-1]), flush=True)
     trials.sort(key=lambda trial: trial["loss"])
     print("\nbest first", *map(_line, trials), sep="\n")
     if options.out is not None:
         _write(options.out, trials)
+
+
+def _candidates(
+    file: Mapping[str, Any], options: argparse.Namespace
+) -> Iterator[tuple[ModelRecipe, str]]:
+    """Models to score, with what is printed of their settings."""
+    if options.frozen is not None:
+        yield from ((model, "frozen") for model in read_recipe(options.frozen).models)
+        return
+    space = _space_of(file, options.model)
+    rng = np.random.default_rng(options.seed)
+    for _ in range(options.trials):
+        settings = draw(space, rng)
+        yield _recipe(file, options.model, settings, 0).models[0], json.dumps(settings)
 
 
 def draw(space: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -135,7 +147,9 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("space", type=Path, help="a file of pipelines/spaces")
-    parser.add_argument("--model", choices=MODELS, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", choices=MODELS, help="draw settings of this model")
+    what.add_argument("--frozen", type=Path, help="score the models of this recipe")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the draws and of the models")
     parser.add_argument("--out", type=Path, help="write the trials to this CSV file")
