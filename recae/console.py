@@ -17,7 +17,7 @@ from rich.table import Table
 from recae.comparison import compare
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
-from recae.rendering import render, rich_table, table
+from recae.rendering import records, render, rich_table, table
 from recae.running import Listener, Outcome, Plan, Report
 from recae.splits import Split
 
@@ -133,7 +133,7 @@ def show_report(console: Console, report: Report) -> None:
     if report.recipe.show is not None:
         _show_example(console, report)
     if any(outcome.run_id is not None for outcome in report.outcomes):
-        best = report.recipe.show.model if report.recipe.show else report.outcomes[0].plan.model
+        best = records(report.comparison, report.seconds)[0]["model"]
         rate, n = '--rate "Toy Story (1995)=5"', report.comparison.protocol["n"]
         console.print(
             f"next:\n"

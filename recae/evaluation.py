@@ -72,7 +72,7 @@ class Evaluation:
         return (
             f"{self.counts['ratings']:,} ratings of {len(self.users):,} users ({how}); lists of "
             f"{self.n} for {self.counts['ranked users']:,} users with a rating of at least "
-            f"{self.protocol['relevant']:g}"
+            f"{self.protocol['relevant']:g} stars"
         )
 
     def _repr_html_(self) -> str:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from recae.errors import DataError, RecaeError
-from recae.models.base import FactorRecommender, Fitted, Floats
+from recae.models.base import FactorRecommender, Fitted, Floats, dots
 from recae.models.ridge import ridge_rows
 from recae.nn.encoders import ACTIVATIONS, Dense
 from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
@@ -273,7 +273,7 @@ class AutoRec(FactorRecommender):
         """
         learned = self._get()
         rest = self._residuals(own) - learned.item_bias[own.columns] - bias[own.rows]
-        rest -= np.einsum("rk,rk->r", vectors[own.rows], learned.item_vectors[own.columns])
+        rest -= dots(vectors, learned.item_vectors, own.rows, own.columns)
         items = np.column_stack([learned.item_vectors, np.ones(len(own.items), np.float32)])
         solved = ridge_rows(own, rest, items, self.ridge)
         return vectors + solved[:, :-1], bias + solved[:, -1]

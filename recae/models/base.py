@@ -408,10 +408,8 @@ class FactorRecommender(Recommender):
     def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
         stars = self.fitted.baseline.unknown_item(history)[users]
         left, right = self.user_factors(history), self.item_factors()
-        known = np.flatnonzero(items >= 0)
-        # A gather of [R, K] would be the largest array of all: R in pieces.
-        for piece in np.array_split(known, max(1, len(known) * right.shape[1] // _BLOCK)):
-            stars[piece] = np.einsum("rk,rk->r", left[users[piece]], right[items[piece]])
+        known = items >= 0
+        stars[known] = dots(left, right, users[known], items[known])
         return stars
 
 
@@ -431,6 +429,19 @@ class RankingRecommender(FactorRecommender):
         users = np.repeat(np.arange(len(items)), items.shape[1])
         stars = self.fitted.baseline.stars_at(history, users, items.ravel())
         return self._clip(stars.reshape(items.shape))
+
+
+def dots(left: Floats, right: Floats, rows: NDArray[Any], columns: NDArray[Any]) -> Floats:
+    """<left_r, right_c> at the pairs (rows, columns): [U, K], [N, K] -> [R].
+
+    In pieces, because a gather of [R, K] would be the largest array of all.
+    """
+    out = np.empty(len(rows), dtype=np.float32)
+    step = max(1, _BLOCK // left.shape[1])
+    for start in range(0, len(rows), step):
+        piece = slice(start, start + step)
+        out[piece] = np.einsum("rk,rk->r", left[rows[piece]], right[columns[piece]])
+    return out
 
 
 def _leave_one_out(history: Ratings) -> Ratings:

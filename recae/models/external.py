@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,16 @@ from recae.models.ridge import ridge_rows
 from recae.nn.training import Report
 from recae.ratings import Ratings
 from recae.splits import Holdout
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """implicit runs its own threads; BLAS threads inside them only get in their way."""
+    # The limit holds for libraries that are loaded, so implicit's come first.
+    import implicit.cpu.als  # noqa: F401
+
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 @dataclass(eq=False)
@@ -50,8 +62,7 @@ class _Implicit(RankingRecommender):
         if not likes.nnz:
             raise DataError("nobody likes anything: no rating reaches liked_from")
         seed = int(rng.integers(2**31))
-        # implicit runs its own threads; BLAS threads inside them only get in their way.
-        with threadpool_limits(1, "blas"):
+        with _one_blas_thread():
             model = self._implicit(seed)
             model.fit(likes, show_progress=False)
         self._users = np.array(model.user_factors, dtype=np.float32)
@@ -116,7 +127,7 @@ class ImplicitALS(_Implicit):
 
     def _fold_in(self, own: Ratings) -> Floats:
         """One half-step of ALS on the liked items."""
-        with threadpool_limits(1, "blas"):
+        with _one_blas_thread():
             model = self._implicit(0)
             model.item_factors = self.item_factors()
             factors = model.recalculate_user(np.arange(len(own.users)), self._likes(own))
