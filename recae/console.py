@@ -218,4 +218,4 @@ def compare_runs(
         return
     print_table(console, table(comparison, means, sort))
     console.print(found[0].evaluation.summary)
-    console.print(f"side by side, after `recae ui`: {compare_url(found)}")
+    console.print(f"side by side, after `recae ui`: {compare_url(found)}", soft_wrap=True)
