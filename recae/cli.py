@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from recae.models import Recommender
     from recae.ratings import Ratings
+    from recae.recipes import DataRecipe, Recipe
+    from recae.splits import Holdout
 
 app = typer.Typer(
     help="Rating autoencoders: train on rating matrices, recommend, compare tracked experiments.",
@@ -35,6 +37,15 @@ ModelRef = Annotated[
 ]
 Source = Annotated[
     str | None, typer.Option("--data", help="Ratings: a release's name, a file or a folder.")
+]
+
+
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="USER,ITEM,RATING[,TIME]",
+        help="The columns of the ratings; none: those of the run, or common names.",
+    ),
 ]
 
 
@@ -136,17 +147,14 @@ def data_fetch(
 @data_app.command("info")
 def data_info(
     source: Annotated[str, typer.Argument(help="A release, a file or a folder.")],
-    user: Annotated[str | None, typer.Option(help="The column of users.")] = None,
-    item: Annotated[str | None, typer.Option(help="The column of items.")] = None,
-    rating: Annotated[str | None, typer.Option(help="The column of ratings.")] = None,
-    time: Annotated[str | None, typer.Option(help="The column of times.")] = None,
+    columns: Columns = None,
     scale: Annotated[str | None, typer.Option(help="Lowest and highest star, like 1,5.")] = None,
     as_json: Json = False,
 ) -> None:
     """Describe any table of ratings, and everything wrong with it. Exit code 1 if something is."""
     from recae.data import describe
 
-    found = describe(source, user=user, item=item, rating=rating, time=time, scale=_scale(scale))
+    found = describe(source, **_columns(columns), scale=_scale(scale))
     _print_json(found.to_dict()) if as_json else print(found)
     if found.problems:
         raise typer.Exit(1)
@@ -188,8 +196,12 @@ def train(
 
         tracker = MlflowTracker(Store(), resume=resume)
     out = _console(err=as_json)
-    with console.watching(out) as listener:
-        report = run(read, tracker=tracker, listener=listener)
+    try:
+        with console.watching(out) as listener:
+            report = run(read, tracker=tracker, listener=listener)
+    except KeyboardInterrupt:
+        print(f"interrupted; recae train {recipe} --resume goes on", file=sys.stderr)
+        raise
     if save is not None:
         for outcome in report.outcomes:
             outcome.model.save(save / f"{outcome.plan.model}-{outcome.plan.seed}")
@@ -213,38 +225,15 @@ def evaluate(
     recipe: Annotated[
         Path | None, typer.Option(help="Instead of --data: the test ratings of this recipe.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="Length of the lists.")] = 10,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Length of the lists; none: 10, or the recipe's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the share.")] = 0,
+    columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """Score a saved model on held-out ratings."""
     from recae.evaluation import evaluate as score
-
-    fitted = _load(model)
-    holdout = _holdout(data, history, share, recipe, seed)
-    result = score(fitted, holdout, n=n)
-    if as_json:
-        _print_json(
-            {"metrics": result.metrics, "counts": result.counts, "protocol": result.protocol}
-        )
-        return
-    print(result)
-    trained_on = int((fitted.known(holdout.history.over(fitted.fitted.items)) < 0).sum())
-    overlap = int((fitted.fitted.users.find(holdout.target.users.values) >= 0).sum())
-    if history is None and recipe is None and overlap and trained_on:
-        print(
-            f"note: {overlap:,} of these users are users the model was trained on; where their "
-            "ratings here were in the training data, this error is not a held-out one"
-        )
-
-
-def _holdout(
-    data: str | None, history: str | None, share: float, recipe: Path | None, seed: int
-) -> Any:
-    import numpy as np
-
-    from recae.data import load
-    from recae.splits import Holdout, part_of_each
 
     if (data is None) == (recipe is None):
         raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
@@ -252,15 +241,59 @@ def _holdout(
         raise RecaeError("--history goes with --data: a recipe has its own")
     if seed < 0:
         raise RecaeError(f"--seed must not be negative, and {seed} is")
+    fitted = _load(model)
+    relevant = None
     if recipe is not None:
         from recae.recipes import read_recipe
 
         read = read_recipe(recipe)
-        return read.split.split(read.data.load(), read.data).test
-    assert data is not None
+        _refuse_another_split(model, read)
+        holdout = read.split.split(read.data.load(), read.data).test
+        n, relevant = n or read.evaluation.n, read.evaluation.relevant
+    else:
+        holdout = _holdout(_data_recipe(model, data, columns), history, share, seed)
+    result = score(fitted, holdout, n=10 if n is None else n, relevant=relevant)
+    if as_json:
+        _print_json(
+            {"metrics": result.metrics, "counts": result.counts, "protocol": result.protocol}
+        )
+        return
+    print(result)
+    trained = fitted.fitted.users.find(holdout.target.users.values) >= 0
+    changed = fitted.known(holdout.history.over(fitted.fitted.items)) < 0
+    if overlap := int((trained & changed).sum()):
+        print(
+            f"note: the model was trained on {overlap:,} of these users with other histories; where"
+            " the targets here were in its training data, this error is not a held-out one"
+        )
+
+
+def _holdout(data: DataRecipe, history: str | None, share: float, seed: int) -> Holdout:
+    from dataclasses import replace
+
+    import numpy as np
+
+    from recae.splits import Holdout, part_of_each
+
     if history is not None:
-        return Holdout.of(load(history), load(data))
-    return part_of_each(load(data), target=share, rng=np.random.default_rng(seed))
+        return Holdout.of(replace(data, source=history).load(), data.load())
+    return part_of_each(data.load(), target=share, rng=np.random.default_rng(seed))
+
+
+def _refuse_another_split(model: str, recipe: Recipe) -> None:
+    """A tracked model is scored on its own split only: on another, its training ratings would be
+    taken for held-out ones."""
+    if Path(model).is_dir():
+        return
+    from recae.tracking import Store, load_run_recipe
+
+    trained, asked = load_run_recipe(Store(), model), recipe.resolved
+    for part in ("data", "split"):
+        if trained[part] != asked[part]:
+            raise RecaeError(
+                f"{model} was trained with other {part} settings than this recipe's, so its "
+                "training ratings would count as held-out: use the recipe it was trained with"
+            )
 
 
 # --- recommend
@@ -278,6 +311,7 @@ def recommend(
     out: Annotated[Path | None, typer.Option(help="With --all: a Parquet file.")] = None,
     n: Annotated[int, typer.Option("-n", help="How many.")] = 10,
     data: Source = None,
+    columns: Columns = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which rating speaks most for it.")
     ] = False,
@@ -311,10 +345,10 @@ def recommend(
         "include_seen": include_seen,
     }
     if out is not None:
-        _recommend_to_all(fitted, _ratings_of(model, data), n, rules, out)
+        _recommend_to_all(fitted, _ratings_of(model, fitted, data, columns), n, rules, out)
         return
     if user is not None:
-        ratings = _ratings_of(model, data)
+        ratings = _ratings_of(model, fitted, data, columns)
         history = ratings.take_users(ratings.users.rows([ratings.users.parse(user)]))
     else:
         history = fitted.history_of(_rated(rate or [], fitted))
@@ -404,7 +438,9 @@ def compare(
     runs: Annotated[
         list[str] | None, typer.Argument(help="Ids or names of runs; none: the latest sweep.")
     ] = None,
-    experiment: Annotated[str | None, typer.Option(help="All runs of an experiment.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="The latest sweep of this experiment.")
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="The model to compare with; none: mf, or the first.")
     ] = None,
@@ -426,7 +462,9 @@ def compare(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Where the page is served, on 127.0.0.1.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where the page is served, on 127.0.0.1.")
+    ] = 5000,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
 ) -> None:
     """The tracking page on this folder's store."""
@@ -457,18 +495,41 @@ def _load(model: str) -> Recommender:
     return load_run_model(Store(), model)
 
 
-def _ratings_of(model: str, data: str | None) -> Ratings:
-    """The ratings named, or those that the run was trained on."""
-    from recae.data import load
+def _data_recipe(model: str, data: str | None, columns: str | None) -> DataRecipe:
+    """How to read --data: like the ratings that a run was trained on, where a run is named.
+    Without --data, those ratings themselves."""
+    from dataclasses import replace
 
-    if data is not None:
-        return load(data)
-    if Path(model).is_dir():
-        raise DataError("a model's folder holds no ratings: name them with --data")
     from recae.recipes import DataRecipe
-    from recae.tracking import Store, load_run_recipe
 
-    return DataRecipe(**load_run_recipe(Store(), model)["data"]).load()
+    if Path(model).is_dir():
+        if data is None:
+            raise DataError("a model's folder holds no ratings: name them with --data")
+        recipe = DataRecipe(data)
+    else:
+        from recae.tracking import Store, load_run_recipe
+
+        recipe = DataRecipe(**load_run_recipe(Store(), model)["data"])
+        recipe = recipe if data is None else replace(recipe, source=data, where=None)
+    return replace(recipe, **_columns(columns))
+
+
+def _columns(text: str | None) -> dict[str, Any]:
+    """ "customer,book,stars" as settings of a data recipe."""
+    if text is None:
+        return {}
+    names = [name.strip() for name in text.split(",")]
+    if not 3 <= len(names) <= 4 or not all(names):
+        raise DataError(f"--columns takes USER,ITEM,RATING or USER,ITEM,RATING,TIME, not {text!r}")
+    return dict(zip(("user", "item", "rating", "time"), names, strict=False))
+
+
+def _ratings_of(model: str, fitted: Recommender, data: str | None, columns: str | None) -> Ratings:
+    """The ratings named, or those of the run. Raises DataError where the model knows no item."""
+    ratings = _data_recipe(model, data, columns).load()
+    if (fitted.fitted.items.find(ratings.items.values) < 0).all():
+        raise DataError(f"{data or model}: the model knows none of these items")
+    return ratings
 
 
 def _scale(text: str | None) -> tuple[float, float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recae.comparison import compare
+from recae.errors import RecaeError
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
 from recae.rendering import records, render, rich_table, table
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recae.evaluation import Evaluation
-    from recae.tracking import Store
+    from recae.tracking import Store, TrackedEvaluation
 
 _PATIENCE: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -133,15 +134,29 @@ def show_report(console: Console, report: Report) -> None:
     if report.recipe.show is not None:
         _show_example(console, report)
     if any(outcome.run_id is not None for outcome in report.outcomes):
-        best = records(report.comparison, report.seconds)[0]["model"]
-        rate, n = '--rate "Toy Story (1995)=5"', report.comparison.protocol["n"]
-        console.print(
-            f"next:\n"
-            f'  recae recommend {best} {rate} --rate "Heat (1995)=4" --explain\n'
-            f"  recae compare --baseline {baseline} --sort ndcg_at_{n}\n"
-            f"  recae ui",
-            markup=False,
-        )
+        _show_next(console, report)
+
+
+def _show_next(console: Console, report: Report) -> None:
+    """Commands that work on what was just trained: its best model, two of its items."""
+    best = records(report.comparison, report.seconds)[0]["model"]
+    seeds = report.recipe.seeds
+    run = best if len(seeds) == 1 else f"{best}-{seeds[0]}"
+    # The two that most people rated: whoever tries it knows them.
+    popular = np.argsort(-report.ratings.item_counts, kind="stable")[:2]
+    names = [report.model(best).item_name(int(row)) for row in popular]
+    low, high = report.ratings.scale
+    rates = [f'--rate "{name}={stars:g}"' for name, stars in zip(names, (high, low), strict=False)]
+    comparison = report.comparison
+    console.print(
+        f"next:\n"
+        f"  recae recommend {run} {' '.join(rates)} --explain\n"
+        f"  recae compare --baseline {comparison.baseline} "
+        f"--sort ndcg_at_{comparison.protocol['n']}\n"
+        f"  recae ui",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _show_example(console: Console, report: Report) -> None:
@@ -200,12 +215,14 @@ def compare_runs(
     """Tracked runs, grouped by model. Raises ComparisonError and RecaeError."""
     from recae.tracking import compare_url, evaluations
 
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise RecaeError(f"--plot writes .png, .svg or .pdf, not {plot.name!r}")
     found = evaluations(store, runs, experiment)
     groups: dict[str, list[Evaluation]] = {}
     seconds: dict[str, list[float]] = {}
-    for run in found:
-        groups.setdefault(run.model, []).append(run.evaluation)
-        seconds.setdefault(run.model, []).append(run.seconds)
+    for name, run in zip(group_names(found), found, strict=True):
+        groups.setdefault(name, []).append(run.evaluation)
+        seconds.setdefault(name, []).append(run.seconds)
     against = baseline or ("mf" if "mf" in groups else next(iter(groups)))
     comparison = compare(groups, baseline=against, rng=np.random.default_rng(0))
     means = {name: float(np.mean(values)) for name, values in seconds.items()}
@@ -219,3 +236,15 @@ def compare_runs(
     print_table(console, table(comparison, means, sort))
     console.print(found[0].evaluation.summary)
     console.print(f"side by side, after `recae ui`: {compare_url(found)}", soft_wrap=True)
+
+
+def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
+    """A name for every run: its model's, and where runs of one model have other settings, those
+    that differ. Runs of one name differ by seed alone and are one group."""
+    names = []
+    for run in runs:
+        same = [other.params for other in runs if other.model == run.model]
+        keys = sorted({key for params in same for key in params} - {"seed"})
+        differing = [key for key in keys if len({params.get(key) for params in same}) > 1]
+        names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
+    return names

@@ -44,7 +44,7 @@ class Ids:
         return cls(values), rows.astype(np.int64)
 
     def find(self, xs: Iterable[Any]) -> Rows:
-
+        """Rows of `xs`: [n] int64, -1 where unknown, as a number is among text."""
         wanted = as_id_array(xs)
         if not len(self) or not len(wanted) or wanted.dtype.kind != self.values.dtype.kind:
             return np.full(len(wanted), -1, dtype=np.int64)

@@ -45,6 +45,8 @@ class DataRecipe:
     time: str | None = None
     scale: Scale | None = None
     duplicates: Duplicates = "error"
+    separator: str | None = None
+    """What divides the fields of a text file; None: its name or first line tells."""
     where: dict[str, Any] | None = None
     """Only rows whose columns have these values."""
 
@@ -61,6 +63,7 @@ class DataRecipe:
             scale=self.scale,
             duplicates=self.duplicates,
             where=self.where,
+            separator=self.separator,
         )
 
 
@@ -397,6 +400,8 @@ def _override(raw: dict[str, Any], text: str) -> None:
     models = [m for m in raw.get("model", []) if isinstance(m, dict)]
     named = [m for m in models if len(keys) > 2 and m.get("name", m.get("kind")) == keys[1]]
     chosen = named or [m for m in models if len(keys) > 1 and keys[1] in _model(m).params]
+    if not chosen and len(keys) == 1:
+        raise RecipeError(f"--set takes a setting of the models, like model.k=128, not {text!r}")
     if not chosen:
         raise RecipeError(f"--set {text}: no model here has a setting {'.'.join(keys[1:])!r}")
     for model in chosen:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from recae.comparison import Comparison, compare
+from recae.errors import DataError
 from recae.evaluation import Evaluation, evaluate
 from recae.models import Recommender
 from recae.nn.training import Progress
@@ -56,6 +57,10 @@ class TrackedRun(Protocol):
     checkpoint: Path | None
     """Where training is to go on from, if this run was interrupted before."""
 
+    @property
+    def spent(self) -> float:
+        """Seconds of training before the interruption, as far as they are not done again."""
+
     def progress(self, progress: Progress) -> None:
         """Metrics of an epoch; now and then a checkpoint."""
 
@@ -77,6 +82,7 @@ class Tracker(Protocol):
 class _UntrackedRun:
     run_id: str | None = None
     checkpoint: Path | None = None
+    spent = 0.0
 
     def progress(self, progress: Progress) -> None:
         pass
@@ -141,6 +147,7 @@ def run(
     tracker, listener = tracker or Untracked(), listener or Listener()
     ratings = recipe.data.load()
     split = recipe.split.split(ratings, recipe.data)
+    _check(recipe, ratings)
     listener.on_data(ratings, split)
     outcomes = []
     for seed in recipe.seeds:
@@ -170,6 +177,16 @@ def run(
     return Report(recipe, ratings, split, outcomes, comparison)
 
 
+def _check(recipe: Recipe, ratings: Ratings) -> None:
+    """What only the data can tell is told before training, not after it. Raises DataError."""
+    if recipe.show is not None:
+        ratings.users.rows([recipe.show.user])
+    relevant = recipe.evaluation.relevant
+    low, high = ratings.scale
+    if relevant is not None and not low <= relevant <= high:
+        raise DataError(f"relevant is {relevant:g}, outside the scale {low:g} to {high:g}")
+
+
 def _run(
     plan: Plan,
     model: Recommender,
@@ -193,7 +210,7 @@ def _run(
             on_epoch=on_epoch,
             resume=tracked.checkpoint,
         )
-        seconds = time.perf_counter() - began
+        seconds = tracked.spent + time.perf_counter() - began
         scoring = recipe.evaluation
         evaluation = evaluate(model, split.test, n=scoring.n, relevant=scoring.relevant)
         # The holdout alone does not tell what was trained on; the split's digest does.

@@ -200,6 +200,26 @@ def test_one_person_by_a_dict(model: Recommender) -> None:
         model.recommend({"no such film": 3})
 
 
+def test_stars_of_another_scale_are_refused(model: Recommender) -> None:
+    other = Ratings.of([1, 1], RATINGS.items.values[:2], [10.0, 90.0], scale=(0, 100))
+    for use in (model.predict, model.recommend):
+        with pytest.raises(DataError, match="trained on a scale of 1 to 5"):
+            use(other)
+
+
+def test_a_model_learns_the_same_on_every_scale(name: str) -> None:
+    """Stars times 20 from 20 to 100, and the same predictions times 20."""
+    wide = Ratings.of(
+        RATINGS.users.values[RATINGS.rows],
+        RATINGS.items.values[RATINGS.columns],
+        RATINGS.stars * 20,
+        scale=(20, 100),
+    )
+    ours = make(name).fit(RATINGS, rng=np.random.default_rng(1)).predict(RATINGS)
+    theirs = make(name).fit(wide, rng=np.random.default_rng(1)).predict(wide)
+    np.testing.assert_allclose(theirs / 20, ours, atol=2e-3)
+
+
 def test_effects_are_differences_of_the_models_own_output(model: Recommender) -> None:
     ids = RATINGS.items.values.tolist()
     given = {ids[0]: 5.0, ids[4]: 1.5, ids[9]: 4.0}
@@ -322,3 +342,24 @@ def test_damaged_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no model"):
         fitted("bias").save(other)
     assert (other / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"users": "encodr"}, {"baseline": "shrnk"}, {"device": "gpu"}])
+def test_misspelt_settings_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MODELS["autorec-dual"](**wrong)
+
+
+@pytest.mark.parametrize("kind", ["autorec-dual", "mf"])
+def test_validation_reports_the_model_that_comes_out(kind: str) -> None:
+    """Half-steps and all: what is reported last is what is returned."""
+    said: list[float] = []
+    model = make(kind).fit(
+        SPLIT.train,
+        validation=SPLIT.validation,
+        rng=np.random.default_rng(0),
+        on_epoch=lambda progress: said.append(progress.metrics["val/rmse"]),
+    )
+    assert SPLIT.validation is not None
+    error = model.predict_at(SPLIT.validation) - SPLIT.validation.target.stars
+    assert said[-1] == pytest.approx(np.sqrt(np.mean(error.astype(np.float64) ** 2)), abs=1e-6)

@@ -194,6 +194,7 @@ class Memory:
         self.said: list[Any] = []
         self.run_id: str | None = None
         self.checkpoint = checkpoint
+        self.spent = 2.5 if checkpoint else 0.0
 
     def finished(self, plan: Plan) -> Outcome | None:
         return self.done.get((plan.model, plan.seed))

@@ -95,7 +95,8 @@ def _required(
     if place is None:
         raise DataError(
             f"{label} has no column that is known to hold the {what}, its columns are "
-            f"{', '.join(columns)}: name it with {what}=, or add a header line if there is none"
+            f"{', '.join(columns)}: name it with {what}= (or --columns), "
+            f"or add a header line if there is none"
         )
     return place
 

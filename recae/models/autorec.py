@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from recae.errors import DataError, RecaeError
 from recae.models.base import FactorRecommender, Fitted, Floats, dots
 from recae.models.ridge import ridge_rows
-from recae.nn.encoders import ACTIVATIONS, Dense
+from recae.nn.encoders import Dense
 from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
 from recae.nn.sparse import Structure
-from recae.nn.training import DivergedError, Report, Training, train
+from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -86,17 +86,13 @@ class AutoRec(FactorRecommender):
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ValueError(f"k must be at least 1, not {self.k}")
+        check_choices(self)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        if self.ridge <= 0:
-            raise ValueError(f"ridge must be positive, not {self.ridge}")
-        if self.device != "auto":
-            try:
-                torch.device(self.device)
-            except RuntimeError:
-                raise ValueError(f"device must be auto, cpu or cuda, not {self.device!r}") from None
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}")
+        if not 0 < self.ridge < float("inf"):
+            raise ValueError(f"ridge must be positive and finite, not {self.ridge}")
+        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda, not {self.device!r}")
 
     # --- learning
 
@@ -118,9 +114,15 @@ class AutoRec(FactorRecommender):
             structure, residuals = self._entries(train_on, device)
             seen = Seen.everything(structure, residuals)
 
+            def finish(network: Network) -> None:
+                self._learned = _learned(network, seen)
+                if self.users == "encoder" and self.refine:
+                    vectors, bias = self._fold_in(train_on)
+                    self._learned = replace(self._learned, user_vectors=vectors, user_bias=bias)
+
             def validate(average: Network) -> dict[str, float]:
                 assert validation is not None
-                self._learned = _learned(average, seen)
+                finish(average)
                 error = validation.target.stars - self.predict_at(validation)
                 return {"val/rmse": float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))}
 
@@ -131,15 +133,12 @@ class AutoRec(FactorRecommender):
                     residuals,
                     self.training,
                     validate=None if validation is None else validate,
-                    report=report,
+                    report=None if report is None else self._in_stars(report),
                     resume=resume,
                 )
             except DivergedError as trouble:
                 raise RecaeError(f"{trouble}: lower training.learning_rate") from None
-            self._learned = _learned(best, seen)
-            if self.users == "encoder" and self.refine:
-                vectors, bias = self._fold_in(train_on)
-                self._learned = replace(self._learned, user_vectors=vectors, user_bias=bias)
+            finish(best)
 
     def _network(self, n_users: int, n_items: int) -> Network:
         users = self._side(self.users, n_users, n_items)
@@ -176,15 +175,36 @@ class AutoRec(FactorRecommender):
         )
         return structure, torch.from_numpy(self._residuals(ratings)).to(device)
 
+    @property
+    def _unit(self) -> np.float32:
+        """Stars in the network's unit, a quarter of the scale, so that settings that suit 1 to 5
+        suit any scale."""
+        low, high = self.fitted.scale
+        return np.float32((high - low) / 4)
+
     def _residuals(self, ratings: Ratings) -> Floats:
+        """What the network learns, in its unit: [R]."""
         match self.baseline:
             case "shrunk":
-                return self.fitted.baseline.residuals(ratings)
+                residuals = self.fitted.baseline.residuals(ratings)
             case "mean":
-                return ratings.stars - np.float32(self.fitted.baseline.mu)
-        return ratings.stars
+                residuals = ratings.stars - np.float32(self.fitted.baseline.mu)
+            case "none":
+                residuals = ratings.stars
+        return residuals / self._unit
+
+    def _in_stars(self, report: Report) -> Report:
+        """The loop knows its own unit only."""
+
+        def said(progress: Progress) -> None:
+            error = progress.metrics["train/rmse"] * float(self._unit)
+            report(replace(progress, metrics=progress.metrics | {"train/rmse": error}))
+
+        return said
 
     def _device(self) -> torch.device:
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise RecaeError("there is no CUDA device here: set device to auto or cpu")
         if self.device != "auto":
             return torch.device(self.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -198,7 +218,7 @@ class AutoRec(FactorRecommender):
         Without a history the code is zero; the baseline remains (in raw modes the mean).
         """
         own = history.over(self.fitted.items)
-        vectors, bias = self._user_codes(own)
+        vectors, bias = (self._unit * codes for codes in self._user_codes(own))
         warm = (own.user_counts > 0).astype(np.float32)
         mu = np.float32(self.fitted.baseline.mu)
         offset = np.where(warm > 0, self._user_offset(own) + bias, mu)
@@ -215,7 +235,7 @@ class AutoRec(FactorRecommender):
         """
         learned, fitted = self._get(), self.fitted
         warm = (fitted.item_counts > 0).astype(np.float32)
-        bias = learned.item_bias * warm
+        bias = self._unit * learned.item_bias * warm
         if self.baseline == "shrunk":
             ones, instead = np.ones_like(warm), np.zeros_like(warm)
             bias = bias + fitted.baseline.items
@@ -266,8 +286,8 @@ class AutoRec(FactorRecommender):
         return vectors + _numpy(side.vectors.mean(dim=0)), bias + _numpy(side.row_bias.mean())
 
     def _half_step(self, own: Ratings, vectors: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """A half-step of ALS around `vectors` and `bias`: the posterior mean of each user's vector,
-        given the user's own ratings and the item vectors, under a Gaussian prior around them.
+        """A half-step of ALS around `vectors` and `bias`: the posterior mean of each user's vector
+        and bias, given the user's own ratings and the items, under a Gaussian prior around them.
 
         Their sum with argmin |rest - Q p|^2 + ridge |p|^2, where rest is what they leave unsaid.
         """

@@ -125,7 +125,7 @@ class Recommender(ABC):
 
     def predict(self, history: Ratings) -> Floats:
         """Stars, within the scale, for every user of `history` and item of the model: [U, N]."""
-        own = history.over(self.fitted.items)
+        own = self._own(history)
         blocks = [self._clip(self._stars(block)) for block in self._blocks(own)]
         return (
             np.concatenate(blocks) if blocks else np.empty((0, len(self.fitted.items)), np.float32)
@@ -137,7 +137,7 @@ class Recommender(ABC):
         Only `holdout.history` and the places of the targets are read, never their stars. Items
         that the model does not know get what it says of an item nobody has rated.
         """
-        own = holdout.history.over(self.fitted.items)
+        own = self._own(holdout.history)
         places = self.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
         return self._clip(self._stars_at(own, holdout.target.rows, places))
 
@@ -152,6 +152,16 @@ class Recommender(ABC):
             inside = (users >= start) & (users < start + len(block.users)) & (items >= 0)
             stars[inside] = self._stars(block)[users[inside] - start, items[inside]]
         return stars
+
+    def _own(self, history: Ratings) -> Ratings:
+        """The history over the model's items. Raises DataError for stars outside its scale."""
+        low, high = self.fitted.scale
+        if len(history) and not (low <= history.stars.min() and history.stars.max() <= high):
+            raise DataError(
+                f"the ratings go from {history.stars.min():g} to {history.stars.max():g}, and the "
+                f"model was trained on a scale of {low:g} to {high:g}: bring them to that scale"
+            )
+        return history.over(self.fitted.items)
 
     def _clip(self, stars: Floats) -> Floats:
         low, high = self.fitted.scale
@@ -212,7 +222,7 @@ class Recommender(ABC):
             return self._recommend_to_one(history, n, allow, deny, include_seen)
         if n < 1:
             raise DataError(f"n must be at least 1, not {n}")
-        own = history.over(self.fitted.items)
+        own = self._own(history)
         excluded = self._excluded(allow, deny)
         n = min(n, len(self.fitted.items))
         parts = [self._top(block, n, excluded, include_seen) for block in self._blocks(own)]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import safe_open
@@ -49,15 +49,26 @@ class Training:
     """How often progress is reported (and validated) over the whole of training."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        _require(len(self.hide) == 2, "hide must be two numbers, the lowest and the highest share")
         low, high = self.hide
         _require(0 < low <= high < 1, "hide must be (lowest, highest) share, between 0 and 1")
         _require(self.steps >= 1, "steps must be at least 1")
         _require(self.reports >= 1, "reports must be at least 1")
-        _require(self.learning_rate > 0, "learning_rate must be positive")
-        _require(
-            self.weight_decay >= 0 and self.l2 >= 0, "weight_decay and l2 must not be negative"
-        )
+        _require(0 < self.learning_rate < math.inf, "learning_rate must be positive and finite")
+        for name in ("weight_decay", "l2"):
+            finite = 0 <= getattr(self, name) < math.inf
+            _require(finite, f"{name} must be finite and not negative")
         _require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
+
+
+def check_choices(settings: Any) -> None:
+    """Raises ValueError where a field of a dataclass has none of the values of its Literal."""
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name, None)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            choices = ", ".join(map(repr, get_args(hint)))
+            raise ValueError(f"{name} must be one of {choices}, not {value!r}")
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -73,7 +73,7 @@ class OpenRun:
         """Metrics are sent once in a while; a checkpoint is written when it is cheap enough."""
         if self._first_step is None:
             self._first_step = progress.step
-        seconds = self._spent() + progress.seconds
+        seconds = self.spent + progress.seconds
         for name, value in (progress.metrics | {"seconds": seconds}).items():
             steps = self._history.setdefault(name, {})
             # What was sent before the interruption is computed again when the checkpoint is older.
@@ -108,14 +108,15 @@ class OpenRun:
             self._client.log_batch(self.id, metrics=self._unsent[:_METRICS_AT_ONCE])
             del self._unsent[:_METRICS_AT_ONCE]
 
-    def _spent(self) -> float:
+    @property
+    def spent(self) -> float:
         """Seconds that went into training before the interruption and were not lost by it."""
         first = self._first_step or 0
         return max((s for step, s in self._earlier.items() if step < first), default=0.0)
 
     def _results(self, outcome: Outcome) -> list[Metric]:
         values = {f"test/{name}": value for name, value in outcome.evaluation.metrics.items()}
-        values["fit_seconds"] = self._spent() + outcome.seconds
+        values["fit_seconds"] = outcome.seconds
         values["peak_memory_mb"] = _peak_memory()
         return [Metric(k, v, _now(), 0) for k, v in values.items() if math.isfinite(v)]
 

@@ -181,7 +181,15 @@ def test_the_encoder_is_the_formula() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"hide": (0.6, 0.1)}, {"hide": (0.0, 0.5)}, {"steps": 0}, {"ema": 1.0}, {"l2": -1.0}],
+    [
+        {"objective": "recon"},
+        {"learning_rate": float("inf")},
+        {"hide": (0.6, 0.1)},
+        {"hide": (0.0, 0.5)},
+        {"steps": 0},
+        {"ema": 1.0},
+        {"l2": -1.0},
+    ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
