@@ -6,11 +6,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from recae.ratings import Ratings
 
 _BLOCK: Final = 4_000_000
 """Numbers held at once in the normal equations: 32 MB."""
+_FEW: Final = 16
+"""Fewer users than this are solved before the threads could be limited."""
 
 
 def ridge_rows(
@@ -22,6 +25,16 @@ def ridge_rows(
     normal equations of a block of users are solved together; where a user has fewer ratings than
     K, the smaller system of the dual is solved instead.
     """
+    if len(history.users) < _FEW:
+        return _solved(history, values, items, penalty)
+    # Threads inside thousands of small products only wait for each other.
+    with threadpool_limits(1, "blas"):
+        return _solved(history, values, items, penalty)
+
+
+def _solved(
+    history: Ratings, values: NDArray[np.float32], items: NDArray[np.float32], penalty: float
+) -> NDArray[np.float32]:
     n_users, k = len(history.users), items.shape[1]
     solved = np.zeros((n_users, k), dtype=np.float32)
     starts, counts = history.matrix.indptr, history.user_counts
