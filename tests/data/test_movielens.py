@@ -178,7 +178,7 @@ def test_csv_releases(
     if form == "zip":
         zipped(tmp_path / f"{name}.zip", files, name)
     elif form == "gz":
-        folder(tmp_path / name, {f"{n}.gz": gzip.compress(c) for n, c in files.items()})
+        folder(tmp_path / name, {f"{n}.gz": gzip.compress(c, mtime=0) for n, c in files.items()})
     else:
         folder(tmp_path / name, files)
     monkeypatch.setenv("RECAE_DATA", str(tmp_path))
