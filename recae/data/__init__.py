@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,15 @@ from recae.data.download import fetch
 from recae.data.layout import Naming
 from recae.data.movielens import RELEASES, Release
 from recae.data.sources import open_source
+from recae.errors import DataError
 from recae.ratings import Duplicates, Ratings, Scale
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recae.data.sources import Source
 
-__all__ = ["RELEASES", "Description", "Release", "describe", "fetch", "load"]
+__all__ = ["RELEASES", "Description", "Release", "describe", "fetch", "load", "users"]
 
 
 def load(
@@ -51,3 +55,18 @@ def load(
     return tables.load(
         opened.table, scale=opened.scale, duplicates=duplicates, catalog=opened.catalog
     )
+
+
+def users(source: str | os.PathLike[str]) -> pd.DataFrame:
+    """What a MovieLens release says of its users: user, age, gender, occupation, zip_code.
+
+    source: as for `load`. As in the files: ML-1M codes age by its lower bound and occupation by a
+    number. Raises DataError for data that say nothing of users (all but ml-100k and ml-1m).
+    """
+    import pandas as pd
+
+    release = open_source(source, Naming(), scale=None, separator=None).release
+    rows = None if release is None else release.users()
+    if rows is None:
+        raise DataError(f"{source} says nothing of its users: ml-100k and ml-1m do")
+    return pd.DataFrame(rows, columns=["user", "age", "gender", "occupation", "zip_code"])

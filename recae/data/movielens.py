@@ -42,6 +42,8 @@ class Format:
     """Of the movies file."""
     films: Callable[[Iterator[str]], Iterator[tuple[str, str, list[str]]]]
     """Lines of the movies file -> (id, title, genres)."""
+    users: tuple[str, str, tuple[str, ...]] | None = None
+    """The file that describes users, its separator, its columns."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,23 @@ def _films_csv(lines: Iterator[str]) -> Iterator[tuple[str, str, list[str]]]:
         yield row["movieId"], row["title"], row["genres"].split("|")
 
 
-_U_DATA = Format(("u.data", "u.data", "u*.base", "u*.test"), "\t", "u.item", "latin-1", _films_100k)
+_U_DATA = Format(
+    ("u.data", "u.data", "u*.base", "u*.test"),
+    "\t",
+    "u.item",
+    "latin-1",
+    _films_100k,
+    ("u.user", "|", ("user", "age", "gender", "occupation", "zip_code")),
+)
 _DAT = ("ratings.dat", "ratings.csv", "r*.train", "r*.test")
-_DAT_LATIN = Format(_DAT, None, "movies.dat", "latin-1", _films_dat)
+_DAT_LATIN = Format(
+    _DAT,
+    None,
+    "movies.dat",
+    "latin-1",
+    _films_dat,
+    ("users.dat", "::", ("user", "gender", "age", "occupation", "zip_code")),
+)
 _DAT_UTF_8 = Format(_DAT, None, "movies.dat", "utf-8", _films_dat)
 _CSV = Format(("ratings.csv", "ratings.csv"), ",", "movies.csv", "utf-8", _films_csv)
 
@@ -165,6 +181,29 @@ class Found:
     def separator(self, file: File) -> str | None:
         """What separates the fields of one of its files of ratings, where that is settled."""
         return None if file.name.endswith(".csv") else self.format.separator
+
+    def users(self) -> list[dict[str, int | str]] | None:
+        """What the release says of its users, a row each; None where it says nothing.
+
+        Raises DataError for a bad line.
+        """
+        if self.format.users is None or self.format.users[0] not in self.files:
+            return None
+        name, separator, columns = self.format.users
+        file = self.files[name]
+        rows: list[dict[str, int | str]] = []
+        with file.open_text(self.format.encoding) as text:
+            lines = _Numbered(text)
+            try:
+                for line in lines:
+                    row = dict(zip(columns, line.split(separator), strict=True))
+                    rows.append(row | {"user": int(row["user"]), "age": int(row["age"])})
+            except ValueError:
+                raise DataError(
+                    f"{file}, line {lines.number}: not a line of a MovieLens file of users: "
+                    "get it again"
+                ) from None
+        return rows
 
     def catalog(self) -> Catalog | None:
         """Titles, genres and years; None without a movies file. Raises DataError for a bad line."""

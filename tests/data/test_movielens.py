@@ -281,3 +281,28 @@ def test_embedded_data_of_an_installed_package(
         lookup.find("latest-small")
     inside = folder(lookup._HERE / "ml-latest-small", csv_files())
     assert lookup.find("latest-small") == inside
+
+
+def test_what_100k_says_of_its_users(shared_data: Path) -> None:
+    users = recae.data.users(shared_data / "ml-100k")
+    assert len(users) == 943
+    assert users.iloc[0].tolist() == [1, 24, "M", "technician", "85711"]
+    assert users["gender"].value_counts().to_dict() == {"M": 670, "F": 273}
+
+
+def test_what_1m_says_of_its_users(shared_data: Path) -> None:
+    users = recae.data.users(shared_data / "ml-1m")
+    assert len(users) == 6040
+    assert users.iloc[0].tolist() == [1, 1, "F", "10", "48067"]
+
+
+def test_data_that_say_nothing_of_users_and_bad_lines(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="says nothing of its users"):
+        recae.data.users("ml-latest-small")
+    lines = {
+        "u.data": b"1\t1\t3\t1\n",
+        "u.item": b"",
+        "u.user": b"1|24|M|writer|85711\n2|x|F|a|b\n",
+    }
+    with pytest.raises(DataError, match=r"u\.user, line 2: not a line"):
+        recae.data.users(folder(tmp_path / "ml-100k", lines))
