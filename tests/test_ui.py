@@ -26,7 +26,10 @@ QUIET += ["--disable-background-networking", "--disable-component-update"]
 
 PORT = 5010
 
+# A shell that starts the tests in the background has them ignore Ctrl-C; a terminal does not.
 OPEN = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from recae.tracking import Store, open_page
 open_page(Store(), port={PORT}, open_browser=False)
 """
