@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -287,7 +288,8 @@ def _refuse_another_split(model: str, recipe: Recipe) -> None:
         return
     from recae.tracking import Store, load_run_recipe
 
-    trained, asked = load_run_recipe(Store(), model), recipe.resolved
+    # What was tracked went through JSON, which knows no tuples.
+    trained, asked = load_run_recipe(Store(), model), json.loads(json.dumps(recipe.resolved))
     for part in ("data", "split"):
         if trained[part] != asked[part]:
             raise RecaeError(

@@ -19,7 +19,9 @@ import pytest
 
 from recae import cli
 from recae.cli import main
+from recae.errors import RecaeError
 from recae.models import load_model
+from recae.recipes import read_recipe
 
 TITLES = [
     "Toy Story (1995)",
@@ -717,3 +719,17 @@ def test_data_in_a_folder_of_ones_own(
     code, _, err = recae("data", "info", "films")
     assert code == 2
     assert "nowhere" in err
+
+
+def test_a_tracked_model_is_scored_on_its_own_split_only(
+    monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace
+) -> None:
+    from recae import tracking
+
+    asked = read_recipe(place.recipe, ["data.scale=[1, 5]"])
+    tracked = json.loads(json.dumps(asked.resolved))
+    monkeypatch.setattr(tracking, "load_run_recipe", lambda store, run: tracked)
+    cli._refuse_another_split("some-run", asked)
+    tracked["split"]["seed"] = 99
+    with pytest.raises(RecaeError, match="trained with other split settings"):
+        cli._refuse_another_split("some-run", asked)
