@@ -17,7 +17,7 @@ from scipy import sparse
 from recae import metrics
 from recae.errors import DataError
 from recae.ids import Ids
-from recae.models.base import Recommender
+from recae.models.base import Recommender, best
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -200,7 +200,7 @@ def _lists(
         scores[own.rows, own.columns] = -np.inf
         relevant = target.keep(target.stars >= threshold)
         blocks.append(metrics.ranking(*_with_unknown(scores, relevant, items), n))
-        lists.append(model.recommend(history, n).items)
+        lists.append(best(scores, min(n, len(items)))[0])
     by_user = {
         f"{name}_at_{n}": np.concatenate([getattr(block, its) for block in blocks])
         for name, its in RANKING.items()

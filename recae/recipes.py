@@ -25,6 +25,7 @@ from recae import splits
 from recae.data import load
 from recae.errors import RecipeError
 from recae.models import MODELS, Recommender
+from recae.models.persistence import plain
 from recae.ratings import Duplicates, Ratings, Scale
 from recae.splits import Split
 
@@ -251,7 +252,7 @@ class ModelRecipe:
     @property
     def params(self) -> dict[str, Any]:
         """All settings, nested ones as dicts."""
-        return {k: asdict(v) if is_dataclass(v) else v for k, v in self.model.params.items()}  # type: ignore[arg-type]
+        return plain(self.model.params)
 
     def build(self) -> Recommender:
         """A fresh, unfitted model."""

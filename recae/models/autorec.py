@@ -9,7 +9,7 @@ Shapes: U users of a history, N items, K = k code size, R ratings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from recae.errors import DataError, RecaeError
+from recae.metrics import rmse
 from recae.models.base import FactorRecommender, Fitted, Floats, dots
 from recae.models.ridge import ridge_rows
 from recae.nn.encoders import Dense
@@ -43,6 +44,9 @@ class _Learned:
     user_bias: Floats
     item_vectors: Floats
     item_bias: Floats
+
+
+_CODES = tuple(f.name for f in fields(_Learned) if f.name != "network")
 
 
 @dataclass(eq=False)
@@ -123,8 +127,7 @@ class AutoRec(FactorRecommender):
             def validate(average: Network) -> dict[str, float]:
                 assert validation is not None
                 finish(average)
-                error = validation.target.stars - self.predict_at(validation)
-                return {"val/rmse": float(np.sqrt(np.mean(error.astype(np.float64) ** 2)))}
+                return {"val/rmse": rmse(validation.target.stars, self.predict_at(validation))}
 
             try:
                 best = train(
@@ -313,8 +316,7 @@ class AutoRec(FactorRecommender):
     def state(self) -> dict[str, NDArray[Any]]:
         learned = self._get()
         arrays = {f"network.{k}": _numpy(v) for k, v in learned.network.state_dict().items()}
-        names = ("user_vectors", "user_bias", "item_vectors", "item_bias")
-        return arrays | {name: getattr(learned, name) for name in names}
+        return arrays | {name: getattr(learned, name) for name in _CODES}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -325,8 +327,8 @@ class AutoRec(FactorRecommender):
             if name.startswith("network.")
         }
         network.load_state_dict(weights)
-        names = ("user_vectors", "user_bias", "item_vectors", "item_bias")
-        self._learned = _Learned(network.to(self._device()).eval(), *(arrays[n] for n in names))
+        codes = {name: arrays[name] for name in _CODES}
+        self._learned = _Learned(network.to(self._device()).eval(), **codes)
 
     # --- presets
 

@@ -175,7 +175,7 @@ class Recommender(ABC):
         Predicted stars, unclipped, unless the model ranks by something else. A new array, the
         caller's to change; call for blocks of users.
         """
-        return self._stars(history.over(self.fitted.items))
+        return self._stars(self._own(history))
 
     @overload
     def recommend(
@@ -280,12 +280,10 @@ class Recommender(ABC):
             ranked[:, torch.from_numpy(excluded)] = -torch.inf
         if not include_seen:
             ranked[torch.from_numpy(history.rows), torch.from_numpy(history.columns)] = -torch.inf
-        best, places = torch.topk(ranked, n, dim=1)
-        items, values = places.numpy(), best.numpy()
-        missing = np.isneginf(values)
+        items, values = best(ranked.numpy(), n)
         stars = self._stars_of_ranked(history, values, items)
-        stars[missing] = np.nan
-        return np.where(missing, -1, items), values, stars
+        stars[items < 0] = np.nan
+        return items, values, stars
 
     def _stars_of_ranked(self, history: Ratings, scores: Floats, items: Rows) -> Floats:
         """Predicted stars of the ranked items: [U, n]. Here the scores themselves, clipped."""
@@ -408,7 +406,7 @@ class FactorRecommender(Recommender):
         """[N, K]."""
 
     def scores(self, history: Ratings) -> Floats:
-        users = torch.from_numpy(self.user_factors(history.over(self.fitted.items)))
+        users = torch.from_numpy(self.user_factors(self._own(history)))
         product = users @ torch.from_numpy(self.item_factors()).T
         return np.asarray(product.numpy())
 
@@ -439,6 +437,16 @@ class RankingRecommender(FactorRecommender):
         users = np.repeat(np.arange(len(items)), items.shape[1])
         stars = self.fitted.baseline.stars_at(history, users, items.ravel())
         return self._clip(stars.reshape(items.shape))
+
+
+def best(scores: Floats, n: int) -> tuple[Rows, Floats]:
+    """The n best columns of each row, best first, and their scores: [B, N] -> [B, n] each.
+
+    n is at most N. Column -1 stands where only -inf is left: what must not be recommended.
+    """
+    values, places = torch.topk(torch.from_numpy(scores), n, dim=1)
+    found = values.numpy()
+    return np.where(np.isneginf(found), -1, places.numpy()), found
 
 
 def dots(left: Floats, right: Floats, rows: NDArray[Any], columns: NDArray[Any]) -> Floats:

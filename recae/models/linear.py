@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recae.models.base import FactorRecommender, Fitted, Floats, RankingRecommender
+from recae.models.base import (
+    FactorRecommender,
+    Fitted,
+    Floats,
+    RankingRecommender,
+    Recommender,
+)
 from recae.nn.training import Report
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
 
 @dataclass(eq=False)
-class Bias(FactorRecommender):
-    """mu + b_u + b_i (Koren 2009): what every other model has to beat."""
+class _ClosedForm(Recommender):
+    """Needs nothing beyond the baseline and the counts, which every model keeps."""
 
     def _learn(
         self,
@@ -28,7 +34,18 @@ class Bias(FactorRecommender):
         report: Report | None,
         resume: Path | None,
     ) -> None:
-        """Nothing beyond the baseline, which every model fits."""
+        """All is learned already."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Nothing was saved."""
+
+
+@dataclass(eq=False)
+class Bias(_ClosedForm, FactorRecommender):
+    """mu + b_u + b_i (Koren 2009): what every other model has to beat."""
 
     def user_factors(self, history: Ratings) -> Floats:
         """[U, 2]: mu + b_u, and 1."""
@@ -40,27 +57,10 @@ class Bias(FactorRecommender):
         part = self.fitted.baseline.items
         return np.column_stack([np.ones_like(part), part])
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        return {}
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Nothing was saved."""
-
 
 @dataclass(eq=False)
-class Popular(RankingRecommender):
+class Popular(_ClosedForm, RankingRecommender):
     """Ranks by how many users rated an item; for everybody alike."""
-
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
-        """Nothing beyond the counts, which every model keeps."""
 
     def user_factors(self, history: Ratings) -> Floats:
         """[U, 1]: 1."""
@@ -69,9 +69,3 @@ class Popular(RankingRecommender):
     def item_factors(self) -> Floats:
         """[N, 1]: training ratings of the item."""
         return self.fitted.item_counts.astype(np.float32)[:, None]
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        return {}
-
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Nothing was saved."""
