@@ -363,3 +363,26 @@ def test_validation_reports_the_model_that_comes_out(kind: str) -> None:
     assert SPLIT.validation is not None
     error = model.predict_at(SPLIT.validation) - SPLIT.validation.target.stars
     assert said[-1] == pytest.approx(np.sqrt(np.mean(error.astype(np.float64) ** 2)), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["autorec-user", "autorec-dual", "autorec-user-paper"])
+def test_an_encoded_user_is_scored_alike_known_or_new(kind: str) -> None:
+    """What was kept of training users, half-step included, is what their histories give."""
+    model = fitted(kind)
+    strangers = replace(SPLIT.train, users=Ids(SPLIT.train.users.values + 10**6))
+    assert model.known(strangers).max() == -1
+    np.testing.assert_allclose(model.predict(strangers), model.predict(SPLIT.train), atol=1e-5)
+
+
+def test_the_half_step_fits_a_user_better_than_the_code_alone() -> None:
+    plain, refined = (
+        make("autorec-dual").params | {"refine": refine, "ridge": 1.0} for refine in (False, True)
+    )
+    errors = []
+    for params in (plain, refined):
+        model = type(make("autorec-dual"))(**params)
+        model.fit(SPLIT.train, rng=np.random.default_rng(3))
+        own = SPLIT.train
+        at = model.predict(own)[own.rows, own.columns]
+        errors.append(float(np.mean((at - own.stars) ** 2)))
+    assert errors[1] < errors[0]
