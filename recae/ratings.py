@@ -17,6 +17,7 @@ from scipy import sparse
 
 from recae.catalog import Catalog
 from recae.errors import DataError
+from recae.features import Features
 from recae.ids import Ids, Rows
 
 Duplicates: TypeAlias = Literal["error", "last", "mean"]
@@ -29,6 +30,7 @@ class Ratings:
 
     `matrix` is CSR [U, N] float32 with sorted column indices; every stored entry is a rating, a
     stored zero too. `times` [R] int64 stands in the order of `matrix.data`, or is None.
+    Side data stand under ids of their own, in any number, and are aligned by who reads them.
     Build with `Ratings.of` or `Ratings.from_frame`, which check; the constructor does not.
     """
 
@@ -38,6 +40,8 @@ class Ratings:
     items: Ids
     scale: Scale
     catalog: Catalog | None = field(default=None, repr=False)
+    user_features: Features | None = field(default=None, repr=False)
+    item_features: Features | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -172,6 +176,27 @@ class Ratings:
         catalog = None if self.catalog is None else self.catalog.over(items)
         return replace(kept, matrix=matrix, items=items, catalog=catalog)
 
+    def with_features(
+        self, *, users: Features | None = None, items: Features | None = None
+    ) -> Ratings:
+        """The same ratings with side data of users, items or both; None: as they are.
+
+        Rows of others are no mistake, nor are users or items without a row. Raises DataError where
+        no row at all is of one who is here.
+        """
+        for what, ids, given in (("user", self.users, users), ("item", self.items, items)):
+            if given is not None and not (given.find(ids) >= 0).any():
+                raise DataError(
+                    f"no row of the side data is of {what}s of these ratings: its ids are like "
+                    f"{given.ids.values[0].item()!r}, theirs like {ids.values[0].item()!r}; "
+                    "is its column of ids the right one (key=)?"
+                )
+        return replace(
+            self,
+            user_features=self.user_features if users is None else users,
+            item_features=self.item_features if items is None else items,
+        )
+
     def transposed(self) -> Ratings:
         """Items as rows, users as columns. The catalog describes items and is left behind."""
         order = np.argsort(self.matrix.indices, kind="stable")
@@ -182,7 +207,15 @@ class Ratings:
             (len(self.items), len(self.users)),
         )
         times = None if self.times is None else self.times[order]
-        return Ratings(matrix, times, self.items, self.users, self.scale)
+        return Ratings(
+            matrix,
+            times,
+            self.items,
+            self.users,
+            self.scale,
+            user_features=self.item_features,
+            item_features=self.user_features,
+        )
 
     def liked_from(self, stated: float | None = None) -> float:
         """The stars from which a rating is a like: as stated, or three quarters up the scale.
@@ -217,9 +250,14 @@ class Ratings:
         """[N]: ratings by item."""
         return np.bincount(self.columns, minlength=len(self.items)).astype(np.int64)
 
+    @property
+    def side_data(self) -> tuple[str, ...]:
+        """What is known of users and items beside the ratings, in words; empty without any."""
+        return tuple(_told(*side) for side in self._sides())
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over ids, scale, structure, stars and times: equal for equal data."""
+        """SHA-256 over ids, scale, structure, stars, times and side data: equal for equal data."""
         sha = hashlib.sha256(f"{self.users.digest}{self.items.digest}{self.scale}".encode())
         parts: list[NDArray[Any]] = [
             self.matrix.indptr.astype("<i8"),
@@ -230,7 +268,17 @@ class Ratings:
             parts.append(self.times.astype("<i8"))
         for part in parts:
             sha.update(np.ascontiguousarray(part).tobytes())
+        for what, ids, given in self._sides():
+            sha.update(f"{what} {given.over(ids).digest}".encode())
         return sha.hexdigest()
+
+    def _sides(self) -> list[tuple[str, Ids, Features]]:
+        """(what they are called, their ids, what is known of them) where something is known."""
+        both = (
+            ("users", self.users, self.user_features),
+            ("items", self.items, self.item_features),
+        )
+        return [(what, ids, given) for what, ids, given in both if given is not None]
 
     def __len__(self) -> int:
         return int(self.matrix.nnz)
@@ -239,8 +287,17 @@ class Ratings:
         low, high = self.scale
         return (
             f"Ratings({len(self):,} ratings, {len(self.users):,} users, {len(self.items):,} items, "
-            f"{low:g} to {high:g} stars{', with times' if self.times is not None else ''})"
+            f"{low:g} to {high:g} stars{', with times' if self.times is not None else ''}"
+            f"{', with side data' if self.side_data else ''})"
         )
+
+
+def _told(what: str, ids: Ids, given: Features) -> str:
+    """Like "age, gender of 940 of 943 users (and of 3 others)"."""
+    here = int((given.find(ids) >= 0).sum())
+    of = f"{here:,}" if here == len(ids) else f"{here:,} of {len(ids):,}"
+    others = f" (and of {len(given) - here:,} others)" if len(given) > here else ""
+    return f"{', '.join(column.name for column in given.columns)} of {of} {what}{others}"
 
 
 def _as_stars(xs: ArrayLike) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ LAYERS = {
     "splits": 2,
     "ratings": 1,
     "catalog": 1,
+    "features": 1,
     "metrics": 1,
     "ids": 0,
     "errors": 0,
