@@ -161,6 +161,23 @@ class UnseenUsersSplit:
 
 
 @dataclass(frozen=True)
+class UnseenItemsSplit:
+    """`splits.unseen_items`."""
+
+    kind: Literal["unseen-items"]
+    test: float = 0.1
+    validation: float = 0.0
+    seed: Seed = 0
+
+    __pydantic_config__ = _STRICT
+
+    def split(self, ratings: Ratings, data: DataRecipe) -> Split:
+        """The split."""
+        rng = np.random.default_rng(self.seed)
+        return splits.unseen_items(ratings, test=self.test, validation=self.validation, rng=rng)
+
+
+@dataclass(frozen=True)
 class PartialUsersSplit:
     """`splits.partial_users`."""
 
@@ -208,6 +225,7 @@ SplitRecipe: TypeAlias = Annotated[
     | LeaveLastSplit
     | TemporalSplit
     | UnseenUsersSplit
+    | UnseenItemsSplit
     | PartialUsersSplit
     | PredefinedSplit,
     Field(discriminator="kind"),

@@ -160,6 +160,22 @@ def unseen_users(
     )
 
 
+def unseen_items(
+    ratings: Ratings, *, test: float = 0.1, validation: float = 0.0, rng: np.random.Generator
+) -> Split:
+    """Cold start of items: nothing that is predicted has been rated in training.
+
+    `test`, `validation`: shares of the rated items, of which all ratings are held out. They stay
+    among the items of the training set, without a rating: only side data tell them apart, and a
+    model without gives them its baseline's answer.
+    """
+    shuffled = rng.permutation(np.flatnonzero(ratings.item_counts))
+    n_test = _count(len(shuffled), test, "items to test")
+    n_held = _count(len(shuffled) - n_test, validation, "items to validate") if validation else 0
+    held = np.isin(ratings.columns, shuffled[n_test : n_test + n_held]) if n_held else None
+    return _split(ratings, np.isin(ratings.columns, shuffled[:n_test]), held)
+
+
 def partial_users(
     ratings: Ratings, *, users: float = 0.5, target: float = 0.38, rng: np.random.Generator
 ) -> Split:

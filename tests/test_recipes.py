@@ -22,6 +22,7 @@ SPLITS: dict[str, dict[str, Any]] = {
     "leave-last": {"validation": True},
     "temporal": {"test": 0.2, "validation": 0.1},
     "unseen-users": {"test": 0.3, "validation": 0.2, "target": 0.4},
+    "unseen-items": {"test": 0.3, "validation": 0.2},
     "partial-users": {"users": 0.5, "target": 0.4},
     "predefined": {"where": {"part": "test"}},
 }
@@ -102,7 +103,7 @@ def test_every_kind_of_split_splits(kind: str, table: Path) -> None:
 
 
 def test_splits_have_seeds_of_their_own(table: Path) -> None:
-    for kind in ("random", "k-fold", "unseen-users", "partial-users"):
+    for kind in ("random", "k-fold", "unseen-users", "unseen-items", "partial-users"):
         digests = set()
         for seed in (0, 1):
             split = {"kind": kind} | SPLITS[kind] | {"seed": seed}

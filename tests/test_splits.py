@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from recae import splits
 from recae.errors import DataError
+from recae.ids import Ids
+from recae.models import MODELS
 from recae.ratings import Ratings
 from recae.splits import Holdout, Split
 
@@ -102,6 +104,10 @@ SEEDED: dict[str, Maker] = {
     ),
     "unseen_users": lambda r, rng: splits.unseen_users(r, test=0.2, rng=rng),
     "unseen_users with validation": lambda r, rng: splits.unseen_users(
+        r, test=0.2, validation=0.2, rng=rng
+    ),
+    "unseen_items": lambda r, rng: splits.unseen_items(r, test=0.2, rng=rng),
+    "unseen_items with validation": lambda r, rng: splits.unseen_items(
         r, test=0.2, validation=0.2, rng=rng
     ),
 }
@@ -327,6 +333,30 @@ def test_unseen_users_meets_its_shares() -> None:
         np.testing.assert_array_equal(holdout.target.user_counts, wanted)
 
 
+def test_unseen_items_are_whole_and_stay_among_the_items() -> None:
+    ratings = some_ratings()
+    split = splits.unseen_items(ratings, test=0.25, validation=0.2, rng=rng_of(0))
+    assert split.validation is not None
+    parts = [split.train, split.validation.target, split.test.target]
+    held = [part.item_counts > 0 for part in parts]
+    assert [int(mask.sum()) for mask in held] == [12, 3, 5]
+    assert (sum(mask.astype(int) for mask in held) == 1).all()
+    for part, mask in zip(parts, held, strict=True):
+        assert (part.item_counts[mask] == ratings.item_counts[mask]).all()
+    model = MODELS["bias"]().fit(split.train, rng=rng_of(0))
+    assert model.provenance(split.test)["fallback"] == len(split.test.target)
+
+
+def test_items_without_a_rating_are_not_held_out() -> None:
+    ratings = Ratings.of([1, 1, 2], [5, 6, 7], [3, 4, 5], scale=(1, 5))
+    padded = ratings.over(Ids.of(range(100)))
+    for seed in range(5):
+        split = splits.unseen_items(padded, test=0.3, rng=rng_of(seed))
+        assert (len(split.train), len(split.test.target)) == (2, 1)
+    with pytest.raises(DataError, match="too few items"):
+        splits.unseen_items(Ratings.of([1], [1], [3], scale=(1, 5)), rng=rng_of(0))
+
+
 def test_unseen_users_trains_on_those_with_one_rating() -> None:
     """Nothing could be predicted of them from the rest: there is no rest."""
     ratings = Ratings.of([1, 2, 3, 3, 4, 4], [1, 2, 1, 2, 1, 3], [1, 2, 3, 4, 5, 1], scale=(1, 5))
@@ -395,11 +425,13 @@ def test_partial_users_has_the_shape_of_u1(shared_data: Path) -> None:
         lambda r, share: splits.random(r, test=share, rng=rng_of(0)),
         lambda r, share: splits.temporal(r, test=share),
         lambda r, share: splits.unseen_users(r, test=share, rng=rng_of(0)),
+        lambda r, share: splits.unseen_items(r, test=share, rng=rng_of(0)),
         lambda r, share: splits.unseen_users(r, target=share, rng=rng_of(0)),
         lambda r, share: splits.partial_users(r, users=share, rng=rng_of(0)),
         lambda r, share: splits.random(r, validation=share or 1.0, rng=rng_of(0)),
         lambda r, share: splits.temporal(r, validation=share or 1.0),
         lambda r, share: splits.unseen_users(r, validation=share or 1.0, rng=rng_of(0)),
+        lambda r, share: splits.unseen_items(r, validation=share or 1.0, rng=rng_of(0)),
     ],
 )
 def test_shares_outside_0_to_1_are_refused(

@@ -475,4 +475,14 @@ def _leave_one_out(history: Ratings) -> Ratings:
     )
     # Text where the model's ids are numbers and the other way round: nobody's id.
     names = Ids(np.array([f"variant {i:09d}" for i in range(count + 1)]))
-    return replace(history, matrix=matrix, times=None, users=names, catalog=None)
+    known = history.user_features
+    if known is not None:
+        known = known.over(history.users).take(np.zeros(count + 1, dtype=np.int64), names)
+    return replace(
+        history,
+        matrix=matrix,
+        times=None,
+        users=names,
+        catalog=None,
+        user_features=known,
+    )
