@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from recae.data import tables
 from recae.data.description import Description, describe
 from recae.data.download import fetch
 from recae.data.layout import Naming
 from recae.data.movielens import RELEASES, Release
+from recae.data.sidedata import Side, features
 from recae.data.sources import open_source
 from recae.errors import DataError
+from recae.features import Features
 from recae.ratings import Duplicates, Ratings, Scale
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from recae.data.sources import Source
 
-__all__ = ["RELEASES", "Description", "Release", "describe", "fetch", "load", "users"]
+__all__ = ["RELEASES", "Description", "Release", "describe", "features", "fetch", "load", "users"]
 
 
 def load(
@@ -34,6 +36,8 @@ def load(
     duplicates: Duplicates = "error",
     where: Mapping[str, object] | None = None,
     separator: str | None = None,
+    users: Source | Features | Literal[True] | None = None,
+    items: Source | Features | Literal[True] | None = None,
 ) -> Ratings:
     """The ratings in `source`, with the titles of its items where it is a MovieLens release.
 
@@ -47,14 +51,27 @@ def load(
     duplicates: what to do where a user rated an item twice, see `Ratings.of`.
     where: keeps only the rows in which these columns have these values.
     separator: what divides the fields of a text file; else its name or first line tells.
+    users, items: what is known of them beside their ratings, see `features`: a table with a row to
+        each, features that were read already, or True for what the release in `source` says.
 
     Raises DataError, one sentence with file, line and value, for everything that cannot be used.
     """
     naming = Naming(user, item, rating, time, where or {})
     opened = open_source(source, naming, scale=scale, separator=separator)
-    return tables.load(
+    ratings = tables.load(
         opened.table, scale=opened.scale, duplicates=duplicates, catalog=opened.catalog
     )
+    return ratings.with_features(
+        users=_beside(source, users, "users"), items=_beside(source, items, "items")
+    )
+
+
+def _beside(
+    source: Source, given: Source | Features | Literal[True] | None, of: Side
+) -> Features | None:
+    if given is None or isinstance(given, Features):
+        return given
+    return features(source if given is True else given, of)
 
 
 def users(source: str | os.PathLike[str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from recae.data import tables
 from recae.data.files import UnreadableError
 from recae.data.layout import Naming
 from recae.data.problems import Problem
+from recae.data.sidedata import of_release
 from recae.data.sources import Opened, open_source
 from recae.errors import DataError
 from recae.ratings import Ratings, Scale
@@ -47,6 +48,8 @@ class Description:
     items_seen_once: int
     titles: int
     """Items whose title is known."""
+    side_data: tuple[str, ...]
+    """What its release says of users and items beside, like "age, gender of 943 users"."""
     digest: str | None
     """`Ratings.digest`; None where there are problems."""
     problems: tuple[Problem, ...]
@@ -78,6 +81,8 @@ class Description:
             few, median, many = self.per_user
             facts["per user"] = f"{few:,} to {many:,} ratings, median {median:g}"
         facts["times"] = f"{self.first_time} to {self.last_time}" if self.first_time else "none"
+        if self.side_data:
+            facts["side data"] = "; ".join(self.side_data)
         if self.digest is not None:
             facts["digest"] = self.digest
         return facts
@@ -109,7 +114,19 @@ def describe(
     except DataError as error:
         good, problems = _in_spite_of(opened, str(error))
         return _described(label, release, good, problems)
-    return _described(label, release, ratings, ())
+    try:
+        side_data = _side_data(opened, ratings)
+    except DataError as error:
+        return _described(label, release, ratings, (_of_the_table(str(error)),))
+    return _described(label, release, ratings, (), side_data)
+
+
+def _side_data(opened: Opened, ratings: Ratings) -> tuple[str, ...]:
+    release = opened.release
+    if release is None:
+        return ()
+    users, items = of_release(release, "users"), of_release(release, "items")
+    return ratings.with_features(users=users, items=items).side_data
 
 
 def _in_spite_of(opened: Opened, error: str) -> tuple[Ratings | None, tuple[Problem, ...]]:
@@ -135,11 +152,15 @@ def _of_the_table(what: str) -> Problem:
 
 
 def _described(
-    label: str, release: str | None, ratings: Ratings | None, problems: tuple[Problem, ...]
+    label: str,
+    release: str | None,
+    ratings: Ratings | None,
+    problems: tuple[Problem, ...],
+    side_data: tuple[str, ...] = (),
 ) -> Description:
     if ratings is None:
         return Description(
-            label, release, 0, 0, 0, None, 0.0, 0.0, None, None, None, 0, 0, 0, None, problems
+            label, release, 0, 0, 0, None, 0.0, 0.0, None, None, None, 0, 0, 0, (), None, problems
         )
     counts = ratings.user_counts
     times = ratings.times
@@ -159,6 +180,7 @@ def _described(
         users_seen_once=int((counts == 1).sum()),
         items_seen_once=int((ratings.item_counts == 1).sum()),
         titles=titles,
+        side_data=side_data,
         digest=None if problems else ratings.digest,
         problems=problems,
     )

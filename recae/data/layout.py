@@ -79,9 +79,9 @@ def find_columns(columns: Sequence[str], naming: Naming, label: str) -> Places:
         user=_required(columns, naming.user, "user", USER, label),
         item=_required(columns, naming.item, "item", ITEM, label),
         rating=_required(columns, naming.rating, "rating", RATING, label),
-        time=_named(columns, naming.time, label) if naming.time else _known(columns, TIME),
+        time=named_place(columns, naming.time, label) if naming.time else recognised(columns, TIME),
         where=tuple(
-            (_named(columns, name, label), name, value) for name, value in naming.where.items()
+            (named_place(columns, name, label), name, value) for name, value in naming.where.items()
         ),
     )
 
@@ -90,8 +90,8 @@ def _required(
     columns: Sequence[str], named: str | None, what: str, known: Sequence[str], label: str
 ) -> int:
     if named is not None:
-        return _named(columns, named, label)
-    place = _known(columns, known)
+        return named_place(columns, named, label)
+    place = recognised(columns, known)
     if place is None:
         raise DataError(
             f"{label} has no column that is known to hold the {what}, its columns are "
@@ -101,15 +101,43 @@ def _required(
     return place
 
 
-def _named(columns: Sequence[str], name: str, label: str) -> int:
+def named_place(columns: Sequence[str], name: str, label: str) -> int:
+    """The place of the column called `name`. Raises DataError, listing the columns."""
     if name not in columns:
         raise DataError(f"{label} has no column {name!r}: its columns are {', '.join(columns)}")
     return columns.index(name)
 
 
-def _known(columns: Sequence[str], known: Sequence[str]) -> int | None:
+def recognised(columns: Sequence[str], known: Sequence[str]) -> int | None:
+    """The place of the column that has one of the `known` headers, in any case."""
     lowered = [column.strip().lower() for column in columns]
     return next((lowered.index(name) for name in known if name in lowered), None)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The first lines of a text file and what they tell."""
+
+    name: str
+    encoding: str
+    lines: list[str]
+    """One or two, not blank."""
+
+    def separator(self, fields: int) -> str:
+        """What its name says, or what divides its first line into so many fields or more."""
+        by_name = _BY_SUFFIX.get(PurePath(self.name).suffix.lower())
+        return by_name or _likely(self.lines[0], fields)
+
+
+def beginning(file: File) -> Beginning:
+    """The beginning of a text file. Raises DataError for an empty one."""
+    with file.open() as stream:
+        start = stream.read(1 << 16)
+    encoding = _encoding(start)
+    lines = _first_lines(start, encoding)
+    if not lines:
+        raise DataError(f"{file} is empty: there are no rows in it")
+    return Beginning(file.name, encoding, lines)
 
 
 def sniff(file: File, naming: Naming, separator: str | None) -> Layout:
@@ -123,16 +151,11 @@ def sniff(file: File, naming: Naming, separator: str | None) -> Layout:
     """
     if separator is not None and len(separator) != 1 and separator != "::":
         raise DataError(f"a separator is one character or '::', not {separator!r}")
-    with file.open() as stream:
-        start = stream.read(1 << 16)
-    encoding = _encoding(start)
-    lines = _first_lines(start, encoding)
-    if not lines:
-        raise DataError(f"{file} is empty: there are no ratings in it")
-    chosen = separator or _BY_SUFFIX.get(PurePath(file.name).suffix.lower()) or _likely(lines[0])
-    first, *others = [split_line(line, chosen) for line in lines]
+    start = beginning(file)
+    chosen = separator or start.separator(3)
+    first, *others = [split_line(line, chosen) for line in start.lines]
     if len(first) < 3:
-        raise DataError(_too_few(file, lines[0], first, chosen))
+        raise DataError(_too_few(file, start.lines[0], first, chosen))
     headerless = naming.says_nothing and len(first) in (3, 4) and all(map(is_number, first))
     if headerless and naming.where:
         raise DataError(f"{file} has no header, so no column {next(iter(naming.where))!r} in it")
@@ -145,19 +168,21 @@ def sniff(file: File, naming: Naming, separator: str | None) -> Layout:
         raise DataError(f"{file} has a header and no ratings")
     example = first if headerless else others[0]
     whole = places.time is None or _is_whole(example, places.time)
-    return Layout(chosen, encoding, not headerless, len(first), places, whole)
+    return Layout(chosen, start.encoding, not headerless, len(first), places, whole)
 
 
-def lines_of(text: TextIO, layout: Layout, label: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines below the header, as (line number in the file from 1, fields); blank ones left out.
+def lines_of(
+    text: TextIO, separator: str, label: str, *, header: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """The lines below the header, if there is one, as (line number in the file from 1, fields).
 
-    text: opened with newline="", as the csv module wants it.
+    Blank lines are left out. text: opened with newline="", as the csv module wants it.
 
     Raises DataError where a line cannot be divided into fields.
     """
-    wide = layout.separator == "::"
-    reader = csv.reader(text, delimiter=layout.separator[0], skipinitialspace=True, strict=True)
-    header, before = layout.header, 0
+    wide = separator == "::"
+    reader = csv.reader(text, delimiter=separator[0], skipinitialspace=True, strict=True)
+    before = 0
     try:
         for row in reader:
             # A quoted field may go over several lines: the first is the one to look at.
@@ -203,15 +228,15 @@ def _first_lines(start: bytes, encoding: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()][:2]
 
 
-def _likely(line: str) -> str:
+def _likely(line: str, fields: int) -> str:
     for separator in _SEPARATORS:
-        if len(split_line(line, separator)) >= 3:
+        if len(split_line(line, separator)) >= fields:
             return separator
     return ","
 
 
 def _too_few(file: File, line: str, fields: Sequence[str], separator: str) -> str:
-    other = _likely(line)
+    other = _likely(line, 3)
     found = f"{len(fields)} column{'s' if len(fields) > 1 else ''}"
     used = _NAMES.get(separator, repr(separator))
     if len(split_line(line, other)) >= 3:

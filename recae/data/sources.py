@@ -48,20 +48,27 @@ def open_source(
                 f"not {type(source).__name__}"
             )
         return Opened(open_table(source, naming), None, scale)
-    path = lookup.find(source)
-    if path.is_dir() or is_zip(path):
-        files = files_in(path)
-        # The name of the folder that is meant, also where the path is `.` or ends in `..`.
-        release = movielens.recognise(files, path.resolve().name)
-        file = release.table if release is not None else None
-        file = file or _only_table(path, files)
-    else:
-        file = File(path)
-        release = _release_around(file)
+    file, release = locate(source)
     if release is None:
         return Opened(open_table(file, naming, separator=separator), None, scale)
     table = open_table(file, naming, separator=separator or release.separator(file), whole_ids=True)
     return Opened(table, release, scale or release.scale)
+
+
+def locate(source: str | os.PathLike[str]) -> tuple[File, movielens.Found | None]:
+    """The table that a path or the name of a release stands for, and the release it is of.
+
+    Raises DataError where there is nothing, or more than one table.
+    """
+    path = lookup.find(source)
+    if not (path.is_dir() or is_zip(path)):
+        file = File(path)
+        return file, _release_around(file)
+    files = files_in(path)
+    # The name of the folder that is meant, also where the path is `.` or ends in `..`.
+    release = movielens.recognise(files, path.resolve().name)
+    table = release.table if release is not None else None
+    return table or _only_table(path, files), release
 
 
 def _release_around(file: File) -> movielens.Found | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
@@ -124,8 +124,12 @@ def open_table(
     """
     if not isinstance(source, File):
         return _frame_table(source, naming, "the DataFrame")
-    if _is_parquet(source):
-        return _frame_table(_read_parquet(source, naming), naming, str(source))
+    if is_parquet(source):
+
+        def used(columns: Sequence[str]) -> list[int]:
+            return find_columns(columns, naming, str(source)).used
+
+        return _frame_table(read_parquet(source, used), naming, str(source))
     layout = sniff(source, naming, separator)
     return TextTable(source, layout, whole_ids)
 
@@ -165,7 +169,7 @@ class TextTable:
     def _examine(self, scale: Scale | None) -> Findings:
         layout = self.layout
         with self.file.open_text(layout.encoding, newline="") as text:
-            rows = lines_of(text, layout, self.label)
+            rows = lines_of(text, layout.separator, self.label, header=layout.header)
             return examine(
                 rows,
                 unit="line",
@@ -234,7 +238,7 @@ class TextTable:
     def _is_even(self) -> bool:
         """Whether every line has as many fields as the first: quoted separators are none."""
         with self.file.open_text(self.layout.encoding, newline="") as text:
-            rows = lines_of(text, self.layout, self.label)
+            rows = lines_of(text, self.layout.separator, self.label, header=self.layout.header)
             return all(len(fields) == self.layout.width for _, fields in rows)
 
 
@@ -287,7 +291,7 @@ class _Numbering:
 
     def finish(self) -> tuple[Ids, Rows]:
         """All ids, and the row of each of them in the order they were added: [R]."""
-        ids, ranks = Ids.factorize(_as_ids(list(self.numbers)))
+        ids, ranks = Ids.factorize(as_ids(list(self.numbers)))
         return ids, ranks[np.concatenate(self.blocks)]
 
 
@@ -307,7 +311,7 @@ class _Counting(io.RawIOBase):
         return len(piece)
 
 
-def _as_ids(written: Sequence[Any]) -> NDArray[Any]:
+def as_ids(written: Sequence[Any]) -> NDArray[Any]:
     """Distinct ids as written -> int64 where every one is a whole number that fits, else text."""
     if not all(isinstance(each, str) for each in written):
         return np.asarray(written)
@@ -325,7 +329,7 @@ def _as_ids(written: Sequence[Any]) -> NDArray[Any]:
 def _numbered(written: Sequence[Any]) -> tuple[Ids, Rows]:
     """The ids in a column of a table that was read row by row, and their rows [R]."""
     distinct = {each: place for place, each in enumerate(dict.fromkeys(written))}
-    ids, ranks = Ids.factorize(_as_ids(list(distinct)))
+    ids, ranks = Ids.factorize(as_ids(list(distinct)))
     return ids, ranks[np.asarray([distinct[each] for each in written], dtype=np.int64)]
 
 
@@ -373,13 +377,17 @@ def _frame_table(frame: pd.DataFrame, naming: Naming, label: str) -> FrameTable:
     return FrameTable(frame, find_columns([*map(str, frame.columns)], naming, label), label)
 
 
-def _is_parquet(file: File) -> bool:
+def is_parquet(file: File) -> bool:
+    """Whether the file is, or by its name should be, a Parquet file."""
     with file.open() as stream:
         return file.name.endswith(".parquet") or stream.read(4) == b"PAR1"
 
 
-def _read_parquet(file: File, naming: Naming) -> pd.DataFrame:
-    """The columns of a Parquet file that are used. Raises DataError where it is damaged."""
+def read_parquet(file: File, used: Callable[[Sequence[str]], Iterable[int]]) -> pd.DataFrame:
+    """The columns of a Parquet file at the places that `used` picks from their names.
+
+    Raises UnreadableError where it is damaged.
+    """
     import pandas as pd
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet
@@ -387,9 +395,9 @@ def _read_parquet(file: File, naming: Naming) -> pd.DataFrame:
     with file.open() as stream:
         try:
             columns = parquet.ParquetFile(stream).schema_arrow.names
-            used = find_columns(columns, naming, str(file)).used
+            wanted = [columns[place] for place in used(columns)]
             stream.seek(0)
-            return pd.read_parquet(stream, columns=[columns[place] for place in used])
+            return pd.read_parquet(stream, columns=wanted)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UnreadableError(
                 f"{file} is truncated or corrupt, or no Parquet file ({reason(error)}): "
