@@ -270,14 +270,12 @@ def evaluate(
 
 
 def _holdout(data: DataRecipe, history: str | None, share: float, seed: int) -> Holdout:
-    from dataclasses import replace
-
     import numpy as np
 
     from recae.splits import Holdout, part_of_each
 
     if history is not None:
-        return Holdout.of(replace(data, source=history).load(), data.load())
+        return Holdout.of(data.of(history).load(), data.load())
     return part_of_each(data.load(), target=share, rng=np.random.default_rng(seed))
 
 
@@ -286,12 +284,17 @@ def _refuse_another_split(model: str, recipe: Recipe) -> None:
     taken for held-out ones."""
     if Path(model).is_dir():
         return
+    from recae.recipes import parse_data
     from recae.tracking import Store, load_run_recipe
 
     # What was tracked went through JSON, which knows no tuples.
     trained, asked = load_run_recipe(Store(), model), json.loads(json.dumps(recipe.resolved))
-    for part in ("data", "split"):
-        if trained[part] != asked[part]:
+    same = {
+        "data": parse_data(trained["data"]) == recipe.data,
+        "split": trained["split"] == asked["split"],
+    }
+    for part, is_same in same.items():
+        if not is_same:
             raise RecaeError(
                 f"{model} was trained with other {part} settings than this recipe's, so its "
                 "training ratings would count as held-out: use the recipe it was trained with"
@@ -502,7 +505,7 @@ def _data_recipe(model: str, data: str | None, columns: str | None) -> DataRecip
     Without --data, those ratings themselves."""
     from dataclasses import replace
 
-    from recae.recipes import DataRecipe
+    from recae.recipes import DataRecipe, parse_data
 
     if Path(model).is_dir():
         if data is None:
@@ -511,8 +514,8 @@ def _data_recipe(model: str, data: str | None, columns: str | None) -> DataRecip
     else:
         from recae.tracking import Store, load_run_recipe
 
-        recipe = DataRecipe(**load_run_recipe(Store(), model)["data"])
-        recipe = recipe if data is None else replace(recipe, source=data, where=None)
+        recipe = parse_data(load_run_recipe(Store(), model)["data"])
+        recipe = recipe if data is None else recipe.of(data)
     return replace(recipe, **_columns(columns))
 
 

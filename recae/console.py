@@ -117,6 +117,8 @@ def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
         f"{len(ratings):,} ratings of {users:,} users and {items:,} items, {low:g} to {high:g} "
         f"stars, {len(ratings) / users / items:.2%} of the matrix"
     )
+    if ratings.side_data:
+        console.print(f"beside them {' and '.join(ratings.side_data)}")
     held = "" if split.validation is None else f"{len(split.validation.target):,} to validate, "
     console.print(f"{len(split.train):,} to train on, {held}{len(split.test.target):,} to test\n")
 

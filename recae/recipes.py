@@ -14,7 +14,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
@@ -22,8 +22,10 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from recae import splits
-from recae.data import load
+from recae.data import features, load
+from recae.data.sidedata import Side
 from recae.errors import RecipeError
+from recae.features import Features, Kind
 from recae.models import MODELS, Recommender
 from recae.models.persistence import plain
 from recae.ratings import Duplicates, Ratings, Scale
@@ -32,6 +34,24 @@ from recae.splits import Split
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class SideRecipe:
+    """What is known of users or items beside their ratings: `recae.data.features`."""
+
+    source: str | None = None
+    """A table with a row to each, or a release; None: what the data's own release says."""
+    key: str | None = None
+    """The column of ids; None: a common name."""
+    columns: dict[str, Kind] | None = None
+    """The columns to use and what each holds; None: all, by their looks."""
+
+    __pydantic_config__ = _STRICT
+
+    def load(self, ratings: str, of: Side) -> Features:
+        """Read it, for ratings from `ratings`. Raises DataError."""
+        return features(self.source or ratings, of, key=self.key, columns=self.columns)
 
 
 @dataclass(frozen=True)
@@ -50,8 +70,18 @@ class DataRecipe:
     """What divides the fields of a text file; None: its name or first line tells."""
     where: dict[str, Any] | None = None
     """Only rows whose columns have these values."""
+    users: SideRecipe | None = None
+    items: SideRecipe | None = None
 
     __pydantic_config__ = _STRICT
+
+    def of(self, source: str) -> DataRecipe:
+        """Other ratings, read the same way, with the side data of these."""
+        users, items = (
+            side and replace(side, source=side.source or self.source)
+            for side in (self.users, self.items)
+        )
+        return replace(self, source=source, where=None, users=users, items=items)
 
     def load(self) -> Ratings:
         """Read it. Raises DataError."""
@@ -65,6 +95,8 @@ class DataRecipe:
             duplicates=self.duplicates,
             where=self.where,
             separator=self.separator,
+            users=None if self.users is None else self.users.load(self.source, "users"),
+            items=None if self.items is None else self.items.load(self.source, "items"),
         )
 
 
@@ -213,8 +245,8 @@ class PredefinedSplit:
 
     def split(self, ratings: Ratings, data: DataRecipe) -> Split:
         """The split. The test ratings are read like the data."""
-        settings = asdict(data) | {"source": self.test or data.source, "where": self.where}
-        test = DataRecipe(**settings).load()
+        source = self.test or data.source
+        test = replace(data, source=source, where=self.where, users=None, items=None).load()
         rng = np.random.default_rng(self.seed)
         return splits.predefined(ratings, test, validation=self.validation, rng=rng)
 
@@ -316,8 +348,16 @@ class Recipe:
 
     @property
     def experiment(self) -> str:
-        """One experiment per data set and protocol."""
-        return f"{Path(self.data.source).name} {self.split.kind}"
+        """One experiment per data set, track and protocol."""
+        known = "" if self.track == "ratings only" else " + side data"
+        return f"{Path(self.data.source).name} {self.split.kind}{known}"
+
+    @property
+    def track(self) -> str:
+        """What models may read: `ratings only` or `ratings + side data`; results of the two do not
+        belong in one column."""
+        only = self.data.users is None and self.data.items is None
+        return "ratings only" if only else "ratings + side data"
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -356,6 +396,11 @@ def parse(raw: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         raise RecipeError(f"{where}: {_explained(trouble, Recipe)}") from None
     except RecipeError as trouble:
         raise RecipeError(f"{where}: {trouble}") from None
+
+
+def parse_data(raw: Mapping[str, Any]) -> DataRecipe:
+    """The data of a resolved recipe that was tracked, perhaps by an earlier version."""
+    return TypeAdapter(DataRecipe).validate_python(raw)
 
 
 def _model(raw: Mapping[str, Any]) -> ModelRecipe:

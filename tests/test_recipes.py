@@ -12,7 +12,7 @@ import pytest
 
 from recae.errors import DataError, RecipeError
 from recae.models import MODELS, AutoRec
-from recae.recipes import Recipe, parse, read_recipe
+from recae.recipes import Recipe, parse, parse_data, read_recipe
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 
@@ -100,6 +100,42 @@ def test_every_kind_of_split_splits(kind: str, table: Path) -> None:
     assert again.split.split(again.data.load(), again.data).digest == split.digest
     held = SPLITS[kind].get("validation")
     assert (split.validation is not None) == bool(held)
+
+
+def test_side_data_stand_in_tables_of_their_own(table: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people.csv"
+    people.write_text("who,age,job\n1,20,a\n2,30,b\n3,40,a\n", "utf-8")
+    data = {"source": str(table), "users": {"source": str(people), "key": "who"}}
+    recipe = parse(raw(data=data | {"scale": [0.5, 5]}))
+    assert recipe.data.load().side_data == ("age, job of 3 of 12 users",)
+    assert recipe.track == "ratings + side data"
+    assert recipe.experiment == "tiny.csv random + side data"
+    plain = parse(raw(data={"source": str(table)}))
+    assert (plain.track, plain.experiment) == ("ratings only", "tiny.csv random")
+    again = parse(json.loads(json.dumps(recipe.resolved)))
+    assert again.data == parse_data(recipe.resolved["data"]) == recipe.data
+    assert again.data.load().digest == recipe.data.load().digest
+    fewer = parse(raw(data=data | {"users": data["users"] | {"columns": {"age": "number"}}}))
+    assert fewer.data.load().side_data == ("age of 3 of 12 users",)
+
+
+def test_other_ratings_keep_the_side_data(table: Path) -> None:
+    here = parse(raw(data={"items": {"columns": {"year": "number"}}, "where": {"x": 1}})).data
+    other = here.of(str(table))
+    assert (other.source, other.where, other.users) == (str(table), None, None)
+    assert other.items is not None
+    assert other.items.source == "ml-latest-small"
+    assert other.of("third.csv").items == other.items
+    # Films 100 to 109, two of which the release does not have.
+    assert other.load().side_data == ("year of 8 of 10 items (and of 9,058 others)",)
+
+
+def test_a_predefined_test_set_goes_with_side_data(table: Path) -> None:
+    split = {"kind": "predefined"} | SPLITS["predefined"]
+    data = {"source": str(table), "scale": [0.5, 5], "items": {"source": "ml-latest-small"}}
+    recipe = parse(raw(data=data, split=split))
+    found = recipe.split.split(recipe.data.load(), recipe.data)
+    assert found.test.target.side_data == found.train.side_data
 
 
 def test_splits_have_seeds_of_their_own(table: Path) -> None:
@@ -311,6 +347,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ({"model": [{}]}, ["a [[model]] has no kind: there are bias, popular"]),
         ({"split": {"kind": "ramdom"}}, ["split: no kind 'ramdom'", "'random', 'k-fold'"]),
         ({"split": {}}, ["split: kind: field required"]),
+        ({"data": {"user_features": {}}}, ["'data.user_features'"]),
+        ({"data": {"users": {"colums": {}}}}, ["'data.users.colums'", "did you mean 'columns'?"]),
         ({"show": {"usr": 1, "model": "bias"}}, ["'show.usr'", "did you mean 'user'?"]),
     ],
 )
@@ -336,6 +374,12 @@ def test_unknown_names_are_refused_with_a_suggestion(
         ({"data": {"scale": ["low", "high"]}}, "data.scale.0: "),
         ({"data": {"duplicates": "sum"}}, "data.duplicates: "),
         ({"data": "ml-1m"}, "data: has to be a table"),
+        ({"data": {"users": True}}, "data.users: has to be a table"),
+        ({"data": {"items": {"columns": ["year"]}}}, "data.items.columns: has to be a table"),
+        (
+            {"data": {"items": {"columns": {"year": "int"}}}},
+            "data.items.columns.year: input should be 'category', 'categories' or 'number'",
+        ),
         ({"seeds": [3, -1]}, "seeds must not be negative, and -1 is"),
         ({"evaluation": {"n": 0}}, "evaluation.n: "),
         ({"evaluation": {"relevant": float("nan")}}, "evaluation.relevant"),

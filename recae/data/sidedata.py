@@ -84,10 +84,19 @@ def features(
     written = table.columns[names[place]]
     rest = {name: values for name, values in table.columns.items() if name != names[place]}
     try:
-        ids = as_ids(written) if all(isinstance(each, str) for each in written) else written
-        return Features.of(ids, rest, table.kinds if columns is None else columns)
+        return Features.of(_ids(written), rest, table.kinds if columns is None else columns)
     except DataError as error:
         raise DataError(f"{table.label}: {error}") from None
+
+
+def _ids(written: Sequence[Any]) -> Any:
+    """Text that writes whole numbers becomes numbers, as that of ratings does."""
+    if not written or not all(isinstance(each, str) for each in written):
+        return written
+    for row, each in enumerate(written):
+        if not each or each.isspace():
+            raise DataError(f"an id is missing (row {row}): drop those rows or fill them in")
+    return as_ids(written)
 
 
 def of_release(release: Found, of: Side) -> Features | None:

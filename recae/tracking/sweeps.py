@@ -228,8 +228,8 @@ def _params(plan: Plan) -> list[Param]:
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings with dotted names; what is not set is left out."""
     for key, value in settings.items():
-        # The keys of `where` are columns of somebody's file, and not every name is a parameter's.
-        if isinstance(value, Mapping) and key != "where":
+        # Below these, keys are columns of somebody's file, and not every name is a parameter's.
+        if isinstance(value, Mapping) and key not in ("where", "columns"):
             yield from _flat(value, f"{prefix}{key}.")
         elif value is not None:
             yield prefix + key, str(value)
