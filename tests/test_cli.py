@@ -264,6 +264,7 @@ def test_data_info(recae: Recae, place: SimpleNamespace) -> None:
     out = good(recae("data", "info", place.films))
     assert "10 with titles" in out
     assert "0.5 to 5 stars" in out
+    assert "side data  year, genres of 10 items" in out
     assert "problems   none" in out
     found = json.loads(good(recae("data", "info", place.films, "--json")))
     assert (found["users"], found["items"], found["problems"]) == (N_USERS, 10, [])
@@ -325,6 +326,14 @@ def test_train_set(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None
     words = ("--set", "model.k=2", "--set", "seeds=[1]", "--save", "m")
     recae("train", place.recipe, "--no-track", *words)
     assert load_model(tmp_path / "m" / "mf-1").params["k"] == 2
+
+
+def test_train_with_side_data_says_so(recae: Recae, place: SimpleNamespace) -> None:
+    out = good(recae("train", place.recipe, "--no-track", "--set", "data.items={}"))
+    assert "beside them year, genres of 10 items" in out
+    code, _, err = recae("train", place.recipe, "--no-track", "--set", "data.users={}")
+    assert code == 2
+    assert "says nothing of its users: name a table with a row to each" in err
 
 
 # --- recommend
@@ -730,6 +739,11 @@ def test_a_tracked_model_is_scored_on_its_own_split_only(
     tracked = json.loads(json.dumps(asked.resolved))
     monkeypatch.setattr(tracking, "load_run_recipe", lambda store, run: tracked)
     cli._refuse_another_split("some-run", asked)
+    del tracked["data"]["users"], tracked["data"]["items"]
+    # Tracked before there were side data.
+    cli._refuse_another_split("some-run", asked)
+    with pytest.raises(RecaeError, match="trained with other data settings"):
+        cli._refuse_another_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
     tracked["split"]["seed"] = 99
     with pytest.raises(RecaeError, match="trained with other split settings"):
         cli._refuse_another_split("some-run", asked)

@@ -18,6 +18,7 @@ from recae import splits
 from recae.errors import DataError
 from recae.features import Categories, CategoryCode, Coding, Features, NumberCode, Numbers, guess
 from recae.ids import Ids
+from recae.models.base import _leave_one_out
 from recae.ratings import Ratings
 
 PEOPLE = Features.of(
@@ -413,6 +414,13 @@ def test_side_data_go_with_the_ratings() -> None:
     more = ratings.with_users(Ids.of(range(12)))
     np.testing.assert_array_equal(ages(more)[8:], [8, 9, 10, np.nan])
     assert ratings.with_features(items=ITEMS).user_features is USERS
+
+
+def test_a_person_left_a_rating_short_is_still_that_person() -> None:
+    history = described().take_users(np.array([3]))
+    variants = _leave_one_out(history)
+    assert len(variants.users) == len(history) + 1
+    np.testing.assert_array_equal(ages(variants), 3)
 
 
 def test_the_digest_is_the_old_one_without_and_another_with_side_data() -> None:

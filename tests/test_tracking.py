@@ -34,6 +34,7 @@ from recae.tracking import (
     load_run_model,
     load_run_recipe,
     runs,
+    sweeps,
 )
 
 AUTOREC = {"kind": "autorec-dual", "k": 4, "training": {"steps": 40}}
@@ -412,6 +413,14 @@ def a_plan(tiny: Recipe) -> Plan:
         "d" * 64,
         "s" * 64,
     )
+
+
+def test_columns_of_side_data_are_no_names_of_parameters(tmp_path: Path) -> None:
+    plan = a_plan(recipe(tmp_path, BIAS))
+    plan.recipe["data"]["users"] = {"key": "who", "columns": {"what, why?": "number"}}
+    params = {param.key: param.value for param in sweeps._params(plan)}
+    assert params["data.users.key"] == "who"
+    assert params["data.users.columns"] == "{'what, why?': 'number'}"
 
 
 # --- trouble with the store
