@@ -120,18 +120,7 @@ class Features:
         own, rows = Ids.factorize(ids)
         listed = {name: _listed(column) for name, column in values.items()}
         chosen = {name: guess(x) for name, x in listed.items()} if kinds is None else kinds
-        if not chosen:
-            raise DataError("there are no columns beside the ids: name at least one")
-        for name, kind in chosen.items():
-            if name not in listed:
-                raise DataError(f"there is no column {name!r}: there are {', '.join(listed)}")
-            if kind not in get_args(Kind):
-                raise DataError(
-                    f"column {name!r} cannot be of kind {kind!r}: "
-                    f"the kinds are {', '.join(get_args(Kind))}"
-                )
-            if len(listed[name]) != len(rows):
-                raise DataError(f"{len(rows)} ids and {len(listed[name])} values of {name!r}")
+        _check(chosen, listed, len(rows))
         if not len(rows):
             raise DataError("there are no rows: the table is empty")
         if len(own) < len(rows):
@@ -414,6 +403,22 @@ def _csr(
 
 def _listed(values: Iterable[Any]) -> list[Any]:
     return list(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def _check(kinds: Mapping[str, Kind], columns: Mapping[str, Sequence[Any]], n: int) -> None:
+    """Raises DataError where the columns that are to be used are not there, or not of length n."""
+    if not kinds:
+        raise DataError("there are no columns beside the ids: name at least one")
+    for name, kind in kinds.items():
+        if name not in columns:
+            raise DataError(f"there is no column {name!r}: there are {', '.join(columns)}")
+        if kind not in get_args(Kind):
+            raise DataError(
+                f"column {name!r} cannot be of kind {kind!r}: "
+                f"the kinds are {', '.join(get_args(Kind))}"
+            )
+        if len(columns[name]) != n:
+            raise DataError(f"there are {n} ids and {len(columns[name])} values of {name!r}")
 
 
 def _column(name: str, kind: Kind, values: Sequence[Any], ids: Ids) -> Column:

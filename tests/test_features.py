@@ -100,7 +100,7 @@ def test_guess(column: list[Any], kind: str) -> None:
         ([], {"a": []}, None, "the table is empty"),
         ([1, 2], {}, None, "no columns beside the ids"),
         ([1, 1], {"a": [1, 2]}, None, "id 1 is there more than once"),
-        ([1, 2], {"a": [1]}, None, "2 ids and 1 values of 'a'"),
+        ([1, 2], {"a": [1]}, None, "there are 2 ids and 1 values of 'a'"),
         ([1, 2], {"a": [1, 2]}, {"b": "number"}, "no column 'b': there are a"),
         ([1, 2], {"a": [1, 2]}, {"a": "numeric"}, "kind 'numeric': the kinds are category, cate"),
         ([2, 7], {"a": ["x", 1]}, {"a": "number"}, "'a' of id 2 is 'x', which is no number"),
