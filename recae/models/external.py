@@ -15,7 +15,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from recae.errors import DataError
-from recae.models.base import Fitted, Floats, RankingRecommender
+from recae.models.base import FactorRecommender, Fitted, Floats, RankingRecommender
 from recae.models.ridge import ridge_rows
 from recae.nn.training import Report
 from recae.ratings import Ratings
@@ -33,7 +33,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 @dataclass(eq=False)
-class _Implicit(RankingRecommender):
+class _Implicit(RankingRecommender, FactorRecommender):
     """Learns from which items were liked; how many stars beyond that is not read."""
 
     k: int = 64
@@ -93,9 +93,7 @@ class _Implicit(RankingRecommender):
 
     def _likes(self, history: Ratings) -> sparse.csr_matrix:
         """[U, N]: 1 at every like. implicit wants scipy's older matrix type."""
-        liked = history.keep(history.stars >= history.liked_from(self.liked_from)).matrix
-        ones = np.ones(liked.nnz, dtype=np.float32)
-        return sparse.csr_matrix((ones, liked.indices, liked.indptr), shape=liked.shape)
+        return sparse.csr_matrix(history.liked(self.liked_from).mask)
 
     def state(self) -> dict[str, NDArray[Any]]:
         users = self._users
@@ -157,7 +155,7 @@ class ImplicitBPR(_Implicit):
 
     def _fold_in(self, own: Ratings) -> Floats:
         """Ridge regression of 1 at the liked items: the library has no fold-in for BPR."""
-        liked = own.keep(own.stars >= own.liked_from(self.liked_from))
+        liked = own.liked(self.liked_from)
         ones = np.ones(len(liked), dtype=np.float32)
         factors = ridge_rows(liked, ones, self.item_factors(), penalty=1.0)
         # The library keeps the item bias in the last column, against a 1 in every user's.
