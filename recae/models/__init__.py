@@ -11,7 +11,7 @@ from typing import Final
 
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Recommender
-from recae.models.external import ImplicitALS, ImplicitBPR
+from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
@@ -28,6 +28,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "autorec-item-paper": AutoRec.paper_item,
     "implicit-als": ImplicitALS,
     "implicit-bpr": ImplicitBPR,
+    "myfm": MyFM,
     "ease": EASE,
     "item-ridge": ItemRidge,
 }
