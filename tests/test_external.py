@@ -72,19 +72,22 @@ def test_the_factors_say_what_the_library_says(implicit: bool, kept: int) -> Non
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-def test_new_users_get_the_mean_of_their_own_weights_given_their_ratings(implicit: bool) -> None:
+@pytest.mark.parametrize("count", [4, 2, 0])
+def test_new_users_get_the_mean_of_their_own_weights_given_their_ratings(
+    implicit: bool, count: int
+) -> None:
     """Sample by sample, from the normal equations of all features of the user's own."""
     train = some_ratings()
     model = fitted(train, implicit=implicit)
     samples = model._get()
-    items, stars = np.array([0, 3, 4, 7]), np.array([5.0, 1.0, 4.0, 2.0])
-    new = Ratings.of([77] * 4, items, stars, scale=(1, 5)).over(train.items)
+    items, stars = np.array([0, 3, 4, 7])[:count], np.array([5.0, 1.0, 4.0, 2.0])[:count]
+    new = Ratings.of_one(dict(zip(items.tolist(), stars, strict=True)), train.items, (1, 5))
     assert model.known(new).tolist() == [-1]
     mu = model.fitted.baseline.mu
     expected = np.zeros(9)
     for s in range(8):
         q, b = samples.items[:, s, :-1].astype(float), samples.items[:, s, -1]
-        members = samples.rated[items if implicit else [], s].astype(float) / 2
+        members = samples.rated[items if implicit else [], s] / np.sqrt(max(count, 1))
         of_set = members[:, :-1].sum(axis=0)
         pairs = sum(
             float(one @ other)

@@ -226,31 +226,9 @@ class MyFM(FactorRecommender):
         sizes = [len(train.users), sets[0].shape[1], len(train.items), sets[1].shape[1]]
         groups = np.unique(np.repeat(np.arange(4), sizes), return_inverse=True)[1]
         machine = self._machine(train, sets, groups, seed)
-        counts = train.user_counts, fitted.item_counts
-        has_ratings = [
-            counts[side][:size] > 0 for side, size in zip((0, 1, 1, 0), sizes, strict=True)
-        ]
-        seen = np.concatenate(has_ratings)[:, None]
-        users, rated, items = [], [], []
-        drawn = machine.predictor_.samples
-        hypers = machine.history_.hypers[-len(drawn) :]
-        for sample, hyper in zip(drawn, hypers, strict=True):
-            weights = np.column_stack([sample.V, sample.w])
-            # A feature that no rating has is best known by its mean; drawing it adds noise only.
-            weights = np.where(seen, weights, np.column_stack([hyper.mu_V, hyper.mu_w])[groups])
-            own, of_users, other, of_items = np.split(weights, np.cumsum(sizes)[:-1])
-            users.append(_side(own, sets[0], of_users))
-            rated.append(of_users)
-            items.append(_side(other, sets[1], of_items))
-            items[-1][:, -1] += sample.w0
-        self._samples = _Samples(
-            users=_stacked(users, 1),
-            items=_stacked(items, 1),
-            rated=_stacked(rated, 1),
-            mean=_stacked([np.append(h.mu_V[0], h.mu_w[0]) for h in hypers]),
-            precision=_stacked([np.append(h.lambda_V[0], h.lambda_w[0]) for h in hypers]),
-            noise=_stacked([np.asarray(h.alpha) for h in hypers]),
-        )
+        counts = [train.user_counts, fitted.item_counts]
+        counts = [counts[side][:size] for side, size in zip((0, 1, 1, 0), sizes, strict=True)]
+        self._samples = _gathered(machine, sets, groups, counts)
 
     def _machine(
         self,
@@ -351,6 +329,41 @@ class MyFM(FactorRecommender):
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._samples = _Samples(**arrays)
+
+
+def _gathered(
+    machine: Any,
+    sets: tuple[sparse.csr_array, sparse.csr_array],
+    groups: NDArray[Any],
+    counts: list[NDArray[Any]],
+) -> _Samples:
+    """What the samples of the library's machine say of each user and item.
+
+    groups [features]: of the prior that a feature has. counts: how many ratings have each of the
+    users, of what they rated, of the items, of who rated them, as features.
+    """
+    seen = np.concatenate(counts)[:, None] > 0
+    ends = np.cumsum([len(each) for each in counts])[:-1]
+    users, rated, items = [], [], []
+    samples = machine.predictor_.samples
+    hypers = machine.history_.hypers[-len(samples) :]
+    for sample, hyper in zip(samples, hypers, strict=True):
+        mean = np.column_stack([hyper.mu_V, hyper.mu_w])[groups]
+        # A feature that no rating has is best known by its mean; drawing it adds noise only.
+        weights = np.where(seen, np.column_stack([sample.V, sample.w]), mean)
+        user, of_users, item, of_items = np.split(weights, ends)
+        users.append(_side(user, sets[0], of_users))
+        rated.append(of_users)
+        items.append(_side(item, sets[1], of_items))
+        items[-1][:, -1] += sample.w0
+    return _Samples(
+        users=_stacked(users, 1),
+        items=_stacked(items, 1),
+        rated=_stacked(rated, 1),
+        mean=_stacked([np.append(hyper.mu_V[0], hyper.mu_w[0]) for hyper in hypers]),
+        precision=_stacked([np.append(hyper.lambda_V[0], hyper.lambda_w[0]) for hyper in hypers]),
+        noise=_stacked([np.asarray(hyper.alpha) for hyper in hypers]),
+    )
 
 
 def _myfm() -> Any:
