@@ -225,6 +225,17 @@ class Ratings:
         low, high = self.scale
         return low + 0.75 * (high - low) if stated is None else stated
 
+    def liked(self, stated: float | None = None) -> Ratings:
+        """The ratings that are likes."""
+        return self.keep(self.stars >= self.liked_from(stated))
+
+    @property
+    def mask(self) -> sparse.csr_array:
+        """[U, N] float32: 1 at every rating."""
+        return _compressed(
+            np.ones_like(self.stars), self.columns, self.matrix.indptr, self.matrix.shape
+        )
+
     @property
     def stars(self) -> NDArray[np.float32]:
         """[R] in the order of the matrix."""

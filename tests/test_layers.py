@@ -38,6 +38,7 @@ DOORS = {
     "matplotlib": {"plots"},
     "pydantic": {"recipes"},
     "implicit": {"models"},
+    "myfm": {"models"},
     "typer": {"cli"},
     "rich": {"cli", "console", "rendering"},
     "pandas": {"data", "models", "tracking", "pyfunc", "console"},

@@ -11,8 +11,8 @@ from typing import Final
 
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Recommender
-from recae.models.external import ImplicitALS, ImplicitBPR
-from recae.models.linear import Bias, Popular
+from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
+from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
 
@@ -28,6 +28,9 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "autorec-item-paper": AutoRec.paper_item,
     "implicit-als": ImplicitALS,
     "implicit-bpr": ImplicitBPR,
+    "myfm": MyFM,
+    "ease": EASE,
+    "item-ridge": ItemRidge,
 }
 
 __all__ = ["MODELS", "AutoRec", "Fitted", "Recommendations", "Recommender", "load_model"]

@@ -178,13 +178,6 @@ class AutoRec(FactorRecommender):
         )
         return structure, torch.from_numpy(self._residuals(ratings)).to(device)
 
-    @property
-    def _unit(self) -> np.float32:
-        """Stars in the network's unit, a quarter of the scale, so that settings that suit 1 to 5
-        suit any scale."""
-        low, high = self.fitted.scale
-        return np.float32((high - low) / 4)
-
     def _residuals(self, ratings: Ratings) -> Floats:
         """What the network learns, in its unit: [R]."""
         match self.baseline:

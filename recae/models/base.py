@@ -163,6 +163,13 @@ class Recommender(ABC):
             )
         return history.over(self.fitted.items)
 
+    @property
+    def _unit(self) -> np.float32:
+        """Stars in the unit that models learn in, a quarter of the scale, so that settings that
+        suit 1 to 5 suit any scale."""
+        low, high = self.fitted.scale
+        return np.float32((high - low) / 4)
+
     def _clip(self, stars: Floats) -> Floats:
         low, high = self.fitted.scale
         return np.clip(stars, low, high).astype(np.float32, copy=False)
@@ -422,8 +429,8 @@ class FactorRecommender(Recommender):
 
 
 @dataclass(eq=False)
-class RankingRecommender(FactorRecommender):
-    """Factor models that only rank: their stars are the shrunk baseline's, and said to be so."""
+class RankingRecommender(Recommender):
+    """Models that only rank, by their own `scores`: their stars are the shrunk baseline's."""
 
     predicts_stars: ClassVar[bool] = False
 

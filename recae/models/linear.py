@@ -1,14 +1,22 @@
-"""Models in closed form: the shrunk baseline and popularity."""
+"""Models in closed form: the shrunk baseline, popularity, and linear item-item models.
+
+Legend: U users, N items, I_u the items that u rated.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import lapack
 
+from recae.errors import DataError, RecaeError
+from recae.ids import Rows
 from recae.models.base import (
     FactorRecommender,
     Fitted,
@@ -19,6 +27,11 @@ from recae.models.base import (
 from recae.nn.training import Report
 from recae.ratings import Ratings
 from recae.splits import Holdout
+
+_LARGEST: Final = 30_000
+"""Rows of a square matrix that is held whole; a system of that size takes 7 GB and half an hour."""
+_BLOCK: Final = 512
+"""Rows or columns of a sparse product made at once."""
 
 
 @dataclass(eq=False)
@@ -59,7 +72,7 @@ class Bias(_ClosedForm, FactorRecommender):
 
 
 @dataclass(eq=False)
-class Popular(_ClosedForm, RankingRecommender):
+class Popular(_ClosedForm, RankingRecommender, FactorRecommender):
     """Ranks by how many users rated an item; for everybody alike."""
 
     def user_factors(self, history: Ratings) -> Floats:
@@ -69,3 +82,169 @@ class Popular(_ClosedForm, RankingRecommender):
     def item_factors(self) -> Floats:
         """[N, 1]: training ratings of the item."""
         return self.fitted.item_counts.astype(np.float32)[:, None]
+
+
+@dataclass(eq=False)
+class _ItemItem(Recommender):
+    """Answers by history @ weights, where no item speaks for itself: nothing is kept of users."""
+
+    l2: float = 1.0
+    """Penalty on the weights."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.l2 < float("inf"):
+            raise ValueError(f"l2 must be positive and finite, not {self.l2}")
+
+    _weights: Floats | None = field(default=None, init=False, repr=False)
+
+    def _learn(
+        self,
+        train: Ratings,
+        fitted: Fitted,
+        validation: Holdout | None,
+        rng: np.random.Generator,
+        report: Report | None,
+        resume: Path | None,
+    ) -> None:
+        self._weights = None
+        self._weights = self._solve(train)
+
+    @abstractmethod
+    def _solve(self, train: Ratings) -> Floats:
+        """The weights: inputs x [N]."""
+
+    @property
+    def weights(self) -> Floats:
+        """What each input (row) says of each item (column)."""
+        _ = self.fitted
+        if self._weights is None:
+            raise DataError("this model was not trained to its end: fit it again")
+        return self._weights
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {"weights": self.weights}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._weights = arrays["weights"]
+
+
+@dataclass(eq=False)
+class EASE(_ItemItem, RankingRecommender):
+    """Embarrassingly shallow autoencoder (Steck 2019): ranks by likes @ B, with diag B = 0.
+
+    B minimises |X - X B|^2 + l2 |B|^2 over the likes X [U, N]. Holds a matrix of N x N.
+    """
+
+    l2: float = 400.0
+    """Penalty on the weights."""
+    liked_from: float | None = None
+    """Stars from which a rating is a like; None: from three quarters of the scale upwards."""
+
+    def scores(self, history: Ratings) -> Floats:
+        return np.asarray(self._own(history).liked(self.liked_from).mask @ self.weights)
+
+    def _solve(self, train: Ratings) -> Floats:
+        """Steck 2019, eq. 8: B = -P / diag P off the diagonal, where P = (X'X + l2)^-1."""
+        _check_size(len(train.items), "items")
+        likes = train.liked(self.liked_from).mask.astype(np.float64)
+        if not likes.nnz:
+            raise DataError("nobody likes anything: no rating reaches liked_from")
+        factor = _cholesky(_gram(sparse.csr_array(likes.T)), self.l2)
+        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        # Of the inverse LAPACK writes the lower half.
+        weights: Floats = np.tril(inverse).astype(np.float32)
+        weights += np.tril(weights, -1).T
+        weights /= -np.diag(weights)
+        np.fill_diagonal(weights, 0)
+        return weights
+
+
+@dataclass(eq=False)
+class ItemRidge(_ItemItem):
+    """Predicts stars by a ridge regression for each item, on what its raters say of the others.
+
+    r_ui = b_ui + sum over j in I_u of (e_uj A_ji + B_ji) / sqrt|I_u|, where e = r - b: residuals
+    and mask, as in a linear AutoRec (Sedhain et al. 2015) whose code is as wide as the catalogue,
+    but without the item itself (Ning and Karypis 2011). The regression of item i is over its raters
+    alone, each with I_u less i, so that an absent rating is unknown and not zero.
+    Holds matrices of 2 N x N, and of U x U while it learns.
+    """
+
+    l2: float = 2.0
+    """Penalty on the weights, in units of a squared quarter of the scale."""
+
+    def _stars(self, history: Ratings) -> Floats:
+        said: Floats = self._inputs(history) @ self.weights
+        said *= self._unit / np.sqrt(np.maximum(history.user_counts, 1, dtype=np.float32))[:, None]
+        said += self.fitted.baseline.stars(history)
+        return said
+
+    def _inputs(self, history: Ratings) -> sparse.csr_array:
+        """[U, 2 N]: e_uj and 1 at every rating, not yet divided."""
+        mask = history.mask
+        residuals = mask.copy()
+        residuals.data = self.fitted.baseline.residuals(history) / self._unit
+        return sparse.csr_array(sparse.hstack([residuals, mask], format="csr"))
+
+    def _solve(self, train: Ratings) -> Floats:
+        _check_size(len(train.users), "users")
+        _check_size(len(train.items), "items")
+        n = len(train.items)
+        inputs = self._inputs(train)
+        duals = self._duals(inputs[:, :n].tocsc(), _gram(inputs), train.user_counts)
+        weights = np.empty((2 * n, n), dtype=np.float32)
+        for start in range(0, n, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            weights[:, block] = (inputs.T @ duals[:, block]).toarray()
+        np.fill_diagonal(weights[:n], 0)
+        np.fill_diagonal(weights[n:], 0)
+        return weights
+
+    def _duals(self, residuals: sparse.csc_array, gram: Floats, counts: Rows) -> sparse.csc_array:
+        """[U, N]: what every rating counts for in the weights of its item, A = X' duals.
+
+        Every item has more inputs than raters, so the dual system is the smaller one: as wide as
+        the item has raters. gram [U, U]: X X', still with the item and without the division.
+        """
+        scale = np.sqrt(np.maximum(counts - 1, 1))
+        duals = residuals.astype(np.float64)
+        for item in range(residuals.shape[1]):
+            entries = slice(residuals.indptr[item], residuals.indptr[item + 1])
+            raters, own = residuals.indices[entries], residuals.data[entries].astype(np.float64)
+            if not len(raters):
+                continue
+            others = gram[np.ix_(raters, raters)] - np.outer(own, own) - 1
+            others /= np.outer(scale[raters], scale[raters])
+            solved, _ = lapack.dpotrs(_cholesky(others, self.l2), own, lower=1)
+            duals.data[entries] = solved / scale[raters]
+        return duals.astype(np.float32)
+
+
+def _gram(matrix: sparse.csr_array) -> NDArray[Any]:
+    """M M' [rows, rows]; in blocks, because the sparse product is thrice as large as the dense."""
+    n = matrix.shape[0]
+    gram = np.empty((n, n), dtype=matrix.dtype)
+    for start in range(0, n, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        gram[block] = (matrix[block] @ matrix.T).toarray()
+    return gram
+
+
+def _cholesky(gram: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
+    """The lower factor of gram + l2, symmetric, in its place. Raises RecaeError if singular."""
+    diagonal = np.einsum("ii->i", gram)
+    diagonal += l2
+    smallest = len(gram) * np.finfo(np.float64).eps * diagonal.max()
+    # The transpose of a symmetric matrix is the same one in the order that LAPACK writes into.
+    factor, info = lapack.dpotrf(gram.T, lower=1, overwrite_a=1)
+    if info or np.diag(factor).min() ** 2 <= smallest:
+        raise RecaeError(f"l2 = {l2:g} is too small for these ratings to be solved for: raise it")
+    return np.asarray(factor)
+
+
+def _check_size(count: int, what: str) -> None:
+    if count > _LARGEST:
+        raise DataError(
+            f"{count:,} {what} are more than the {_LARGEST:,} whose square this model can hold: "
+            "leave out those with the fewest ratings, or choose another model"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,30 +17,44 @@ _FEW: Final = 16
 
 
 def ridge_rows(
-    history: Ratings, values: NDArray[np.float32], items: NDArray[np.float32], penalty: float
+    history: Ratings,
+    values: NDArray[np.float32],
+    items: NDArray[np.float32],
+    penalty: float,
+    shifts: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """argmin over p_u of sum over u's items of (value - <p_u, q_i>)^2 + penalty |p_u|^2: [U, K].
+    """argmin over p_u of sum over u's items of (value - <p_u, x_ui>)^2 + penalty |p_u|^2: [U, K].
 
-    values [R] stand at the ratings of `history`; items [N, K]. Users without any get zeros. The
-    normal equations of a block of users are solved together; where a user has fewer ratings than
-    K, the smaller system of the dual is solved instead.
+    values [R] stand at the ratings of `history`; x_ui is the item's row of items [N, K], plus the
+    user's row of shifts [U, K] where there are any. Users without ratings get zeros. The normal
+    equations of a block of users are solved together; where a user has fewer ratings than K, the
+    smaller system of the dual is solved instead.
     """
     if len(history.users) < _FEW:
-        return _solved(history, values, items, penalty)
+        return _solved(history, values, items, penalty, shifts)
     # Threads inside thousands of small products only wait for each other.
     with threadpool_limits(1, "blas"):
-        return _solved(history, values, items, penalty)
+        return _solved(history, values, items, penalty, shifts)
 
 
 def _solved(
-    history: Ratings, values: NDArray[np.float32], items: NDArray[np.float32], penalty: float
+    history: Ratings,
+    values: NDArray[np.float32],
+    items: NDArray[np.float32],
+    penalty: float,
+    shifts: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     n_users, k = len(history.users), items.shape[1]
     solved = np.zeros((n_users, k), dtype=np.float32)
     starts, counts = history.matrix.indptr, history.user_counts
+
+    def vectors(row: Any, entries: slice) -> NDArray[np.float32]:
+        found = items[history.columns[entries]]
+        return found if shifts is None else found + shifts[row]
+
     for row in np.flatnonzero((counts > 0) & (counts < k)):
         entries = slice(starts[row], starts[row + 1])
-        x = items[history.columns[entries]]
+        x = vectors(row, entries)
         gram = (x @ x.T).astype(np.float64)
         gram[np.diag_indices_from(gram)] += penalty
         solved[row] = np.linalg.solve(gram, values[entries].astype(np.float64)) @ x
@@ -51,7 +65,7 @@ def _solved(
         sides = np.empty((len(rows), k, 1))
         for place, row in enumerate(rows):
             entries = slice(starts[row], starts[row + 1])
-            x = items[history.columns[entries]]
+            x = vectors(row, entries)
             grams[place] = x.T @ x
             sides[place, :, 0] = values[entries] @ x
         grams[:, np.arange(k), np.arange(k)] += penalty
