@@ -11,6 +11,7 @@ from typing import Final
 
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Recommender
+from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR
 from recae.models.linear import Bias, Popular
 from recae.models.persistence import load_model
@@ -26,8 +27,19 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "autorec-dual": AutoRec.dual,
     "autorec-user-paper": AutoRec.paper_user,
     "autorec-item-paper": AutoRec.paper_item,
+    "average": Average,
+    "stack": Stack,
     "implicit-als": ImplicitALS,
     "implicit-bpr": ImplicitBPR,
 }
 
-__all__ = ["MODELS", "AutoRec", "Fitted", "Recommendations", "Recommender", "load_model"]
+__all__ = [
+    "MODELS",
+    "AutoRec",
+    "Average",
+    "Fitted",
+    "Recommendations",
+    "Recommender",
+    "Stack",
+    "load_model",
+]
