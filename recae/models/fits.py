@@ -85,7 +85,7 @@ def under(place: int, arrays: Arrays) -> Arrays:
 
 
 def _write(path: Path, done: Sequence[Arrays], running: NDArray[np.uint8]) -> None:
-    arrays = prefixed(done) | {_DONE: np.array(len(done)), _RUNNING: running}
+    arrays = prefixed(done) | {_DONE: np.array([len(done)]), _RUNNING: running}
     partial = path.with_name(path.name + ".part")
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
     partial.replace(path)
@@ -93,5 +93,5 @@ def _write(path: Path, done: Sequence[Arrays], running: NDArray[np.uint8]) -> No
 
 def _read(path: Path) -> tuple[list[Arrays], NDArray[np.uint8]]:
     arrays = load_file(path)
-    count, running = int(arrays.pop(_DONE)), arrays.pop(_RUNNING)
+    count, running = int(arrays.pop(_DONE)[0]), arrays.pop(_RUNNING)
     return [under(place, arrays) for place in range(count)], running
