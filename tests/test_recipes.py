@@ -191,7 +191,10 @@ def test_what_is_said_goes_over_the_settings_of_the_preset() -> None:
     assert preset.l2 > 0
 
 
-@pytest.mark.parametrize("path", sorted(PIPELINES.glob("*.toml")), ids=lambda path: path.stem)
+RECIPES = sorted([*PIPELINES.glob("*.toml"), *PIPELINES.glob("inner/*.toml")])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recipes_of_the_repository_parse(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.models
