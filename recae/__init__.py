@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from recae.errors import ComparisonError, DataError, NotFittedError, RecaeError, RecipeError
     from recae.evaluation import Evaluation, evaluate, leak
     from recae.ids import Ids
-    from recae.models import MODELS, AutoRec, Recommendations, Recommender, load_model
+    from recae.models import (
+        MODELS,
+        AutoRec,
+        Average,
+        Recommendations,
+        Recommender,
+        Stack,
+        load_model,
+    )
     from recae.nn.training import Training
     from recae.ratings import Ratings
     from recae.splits import Holdout, Split
@@ -27,6 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MODELS": "recae.models",
     "AutoRec": "recae.models",
+    "Average": "recae.models",
     "Catalog": "recae.catalog",
     "ComparisonError": "recae.errors",
     "DataError": "recae.errors",
@@ -40,6 +49,7 @@ _HOMES = {
     "Recommendations": "recae.models",
     "Recommender": "recae.models",
     "Split": "recae.splits",
+    "Stack": "recae.models",
     "Training": "recae.nn.training",
     "compare": "recae.comparison",
     "evaluate": "recae.evaluation",
@@ -52,6 +62,7 @@ _MODULES = ("metrics", "splits")
 __all__ = [
     "MODELS",
     "AutoRec",
+    "Average",
     "Catalog",
     "ComparisonError",
     "DataError",
@@ -65,6 +76,7 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "Split",
+    "Stack",
     "Training",
     "compare",
     "evaluate",

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
 
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
@@ -32,6 +32,8 @@ from recae.ratings import Duplicates, Ratings, Scale
 from recae.splits import Split
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
+_MEMBERS: Final = (Recommender, tuple[Recommender, ...])
+"""Settings of a model that are models themselves."""
 
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
 
@@ -302,11 +304,12 @@ class ModelRecipe:
     @property
     def params(self) -> dict[str, Any]:
         """All settings, nested ones as dicts."""
-        return plain(self.model.params)
+        settings: dict[str, Any] = plain(self.model.params)
+        return settings
 
     def build(self) -> Recommender:
         """A fresh, unfitted model."""
-        return type(self.model)(**self.model.params)
+        return self.model.fresh()
 
 
 @dataclass(frozen=True)
@@ -404,33 +407,59 @@ def parse_data(raw: Mapping[str, Any]) -> DataRecipe:
 
 
 def _model(raw: Mapping[str, Any]) -> ModelRecipe:
-    settings = dict(raw)
-    kind = settings.pop("kind", None)
+    kind = _kind(raw, "")
+    name = str(raw.get("name", kind))
+    if not name or name != Path(name).name:
+        raise RecipeError(f"a model cannot be called {name!r}: its name is a folder's, without /")
+    settings = {key: value for key, value in raw.items() if key not in ("kind", "name")}
+    return ModelRecipe(name, kind, _built(kind, settings, f"model {name}"))
+
+
+def _kind(table: Mapping[str, Any], where: str) -> str:
+    kind = table.get("kind")
     if kind is None:
-        raise RecipeError(f"a [[model]] has no kind: there are {', '.join(MODELS)}")
+        raise RecipeError(f"{where or 'a [[model]] '}has no kind: there are {', '.join(MODELS)}")
     if not isinstance(kind, str) or kind not in MODELS:
         near = difflib.get_close_matches(str(kind), MODELS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(MODELS)}"
-        raise RecipeError(f"no model is of kind {kind!r}: {hint}")
-    name = str(settings.pop("name", kind))
-    if not name or name != Path(name).name:
-        raise RecipeError(f"a model cannot be called {name!r}: its name is a folder's, without /")
+        raise RecipeError(f"{where}no model is of kind {kind!r}: {hint}")
+    return kind
+
+
+def _built(kind: str, settings: Mapping[str, Any], where: str) -> Recommender:
+    """A model of this kind with these settings over its own; `where` it stands, for messages."""
     default = MODELS[kind]()
-    plain = ModelRecipe(name, kind, default).params
+    above = _merged(plain(default.params), settings)
+    for key, hint in get_type_hints(type(default)).items():
+        if hint in _MEMBERS:
+            above[key] = _members(above[key], f"{where}.{key}", one=hint is Recommender)
     try:
-        checked = _schema(type(default)).validate_python(_merged(plain, settings))
-        values = {f.name: getattr(checked, f.name) for f in fields(checked)}
-        return ModelRecipe(name, kind, type(default)(**values))
+        checked = _schema(type(default)).validate_python(above)
+        return type(default)(**{f.name: getattr(checked, f.name) for f in fields(checked)})
     except ValidationError as trouble:
-        raise RecipeError(f"model {name}: {_explained(trouble, type(default))}") from None
+        raise RecipeError(f"{where}: {_explained(trouble, type(default))}") from None
     except ValueError as trouble:
-        raise RecipeError(f"model {name}: {trouble}") from None
+        raise RecipeError(f"{where}: {trouble}") from None
+
+
+def _members(tables: Any, where: str, *, one: bool) -> Any:
+    """The model that a table within a model describes, or the models of a list of tables."""
+    if one and isinstance(tables, Mapping):
+        settings = {key: value for key, value in tables.items() if key != "kind"}
+        return _built(_kind(tables, f"{where}: "), settings, where)
+    if not one and isinstance(tables, list | tuple):
+        return tuple(_members(table, f"{where}.{i}", one=True) for i, table in enumerate(tables))
+    raise RecipeError(f"{where}: has to be a {'table' if one else 'list of tables'}")
 
 
 def _schema(of: type[Recommender]) -> TypeAdapter[Any]:
-    """The init fields of a model as a checked dataclass: what was learned is not in a recipe."""
+    """The init fields of a model as a checked dataclass: what was learned is not in a recipe.
+
+    Models among them are checked already, each as what it is.
+    """
     hints = get_type_hints(of)
-    settings = [(f.name, hints[f.name]) for f in fields(of) if f.init]
+    names = [f.name for f in fields(of) if f.init]
+    settings = [(name, Any if hints[name] in _MEMBERS else hints[name]) for name in names]
     for _, hint in settings:
         if is_dataclass(hint):
             setattr(hint, "__pydantic_config__", _STRICT)  # noqa: B010
@@ -439,11 +468,11 @@ def _schema(of: type[Recommender]) -> TypeAdapter[Any]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, tables within tables."""
+    """`above` over `below`, tables within tables; one that names a kind stands for itself."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and "kind" not in value
         merged[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
     return merged
 
@@ -473,11 +502,23 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 
 def _assign(table: dict[str, Any], keys: Sequence[str], value: Any, text: str) -> None:
-    for key in keys[:-1]:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise RecipeError(f"--set {text}: {key} is a value, not a table")
-    table[keys[-1]] = value
+    inside: Any = table
+    for above, key in zip(("", *keys), keys[:-1], strict=False):
+        if isinstance(inside, dict):
+            inside.setdefault(key, {})
+        inside = inside[_place(inside, key, above, text)]
+    inside[_place(inside, keys[-1], keys[-2] if len(keys) > 1 else "", text)] = value
+
+
+def _place(inside: Any, key: str, above: str, text: str) -> str | int:
+    """`key` of a table, or of a list the number that it is. Raises RecipeError."""
+    if isinstance(inside, dict):
+        return key
+    if not isinstance(inside, list):
+        raise RecipeError(f"--set {text}: {above} is a value, not a table")
+    if not key.isdecimal() or int(key) >= len(inside):
+        raise RecipeError(f"--set {text}: {above} is a list of {len(inside)}, numbered from 0")
+    return int(key)
 
 
 def _explained(trouble: ValidationError, of: type) -> str:

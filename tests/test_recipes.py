@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from recae.errors import DataError, RecipeError
-from recae.models import MODELS, AutoRec
+from recae.models import MODELS, AutoRec, Average, Stack
+from recae.models.persistence import plain
 from recae.recipes import Recipe, parse, parse_data, read_recipe
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -213,7 +215,7 @@ def test_a_whole_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_model_is_built_as_it_comes(kind: str) -> None:
     (model,) = parse(raw(model=[{"kind": kind}])).models
-    assert model.build().params == MODELS[kind]().params
+    assert plain(model.build()) == plain(MODELS[kind]())
     assert type(model.build()) is type(MODELS[kind]())
 
 
@@ -226,7 +228,10 @@ def test_what_is_said_goes_over_the_settings_of_the_preset() -> None:
     assert preset.l2 > 0
 
 
-@pytest.mark.parametrize("path", sorted(PIPELINES.glob("*.toml")), ids=lambda path: path.stem)
+RECIPES = sorted([*PIPELINES.glob("*.toml"), *PIPELINES.glob("inner/*.toml")])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_recipes_of_the_repository_parse(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.models
@@ -525,6 +530,99 @@ def test_set_adds_tables_that_were_not_there(tmp_path: Path) -> None:
     recipe = read(tmp_path, "show.user=4", "show.model=mf")
     assert recipe.show is not None
     assert (recipe.show.user, recipe.show.n) == (4, 10)
+
+
+# --- models in models
+
+NESTED = """
+name = "nested"
+[data]
+source = "{source}"
+[split]
+kind = "random"
+[[model]]
+name = "seeds"
+kind = "average"
+size = 2
+member = { kind = "autorec-dual", k = 3, training = { steps = 5 } }
+[[model]]
+kind = "stack"
+[[model.members]]
+kind = "mf"
+k = 5
+[[model.members]]
+kind = "average"
+member = { kind = "svdpp", k = 6 }
+"""
+
+
+def nested(tmp_path: Path, *overrides: str) -> Recipe:
+    return read_recipe(written(tmp_path, NESTED), overrides)
+
+
+def test_members_are_tables_with_a_kind(tmp_path: Path) -> None:
+    recipe = nested(tmp_path)
+    seeds, stack = (model.build() for model in recipe.models)
+    assert isinstance(seeds, Average)
+    assert isinstance(stack, Stack)
+    small = AutoRec.dual(k=3, training=replace(AutoRec.dual().training, steps=5))
+    assert plain(seeds) == plain(Average(small, size=2))
+    assert plain(stack) == plain(Stack((AutoRec.mf(k=5), Average(AutoRec.svdpp(k=6)))))
+    assert recipe.models[1].params["members"][1]["member"]["kind"] == "svdpp"
+    again = parse(json.loads(json.dumps(recipe.resolved)))
+    assert again.digest == recipe.digest
+    assert plain(again.models[1].build()) == plain(stack)
+
+
+def test_a_member_without_a_kind_is_of_the_kind_that_was_there() -> None:
+    (model,) = parse(raw(model=[{"kind": "average", "member": {"k": 7}}])).models
+    assert plain(model.build()) == plain(Average(AutoRec.dual(k=7)))
+
+
+def test_set_reaches_members(tmp_path: Path) -> None:
+    recipe = nested(
+        tmp_path,
+        "model.seeds.member.k=9",
+        "model.stack.members.0.training.steps=4",
+        'model.members.1={kind="bias"}',
+    )
+    seeds, stack = (model.params for model in recipe.models)
+    assert (seeds["member"]["k"], seeds["member"]["training"]["steps"]) == (9, 5)
+    assert (stack["members"][0]["k"], stack["members"][0]["training"]["steps"]) == (5, 4)
+    assert stack["members"][1] == {"kind": "bias"}
+    text = NESTED.partition("[[model]]")[0] + '[[model]]\nkind = "average"'
+    (model,) = read_recipe(written(tmp_path, text), ["model.member.k=5"]).models
+    assert model.params["member"]["k"] == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.members.0.kk=5", "model stack.members.0: there is no setting 'kk': did you mean"),
+        (
+            "model.members.1.member.training.stpes=5",
+            "model stack.members.1.member: there is no setting 'training.stpes': did you mean",
+        ),
+        ("model.seeds.member.kind='mff'", "model seeds.member: no model is of kind 'mff': did you"),
+        ("model.stack.members.0={k=1}", "model stack.members.0: has no kind: there are bias, "),
+        ("model.stack.members.0=5", "model stack.members.0: has to be a table"),
+        ("model.stack.members={kind='mf'}", "model stack.members: has to be a list of tables"),
+        ("model.stack.members=[]", "model stack: members must be at least one model"),
+        ("model.members.1.kind='popular'", "model stack.members.1: there is no setting 'member'"),
+        ("model.members.1={kind='popular'}", "model stack: Popular only ranks"),
+        ("model.members.0.name='x'", "model stack.members.0: there is no setting 'name'"),
+        ("model.members.2.k=5", "members is a list of 2, numbered from 0"),
+        ("model.members.k=5", "members is a list of 2, numbered from 0"),
+        ("model.stack.memebrs=[]", "there is no setting 'memebrs': did you mean 'members'?"),
+        ("model.seeds.size=0", "model seeds: size must be at least 1"),
+    ],
+)
+def test_members_that_are_refused(override: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as refused:
+        nested(tmp_path, override)
+    message = str(refused.value)
+    assert said in message, message
+    assert "\n" not in message
 
 
 def test_the_example_in_the_docstring_is_a_recipe() -> None:

@@ -39,6 +39,7 @@ from recae.tracking import (
 
 AUTOREC = {"kind": "autorec-dual", "k": 4, "training": {"steps": 40}}
 BIAS = {"kind": "bias"}
+STACK = {"kind": "stack", "members": [{"kind": "average", "size": 2, "member": AUTOREC}, BIAS]}
 
 
 @pytest.fixture(scope="session")
@@ -256,6 +257,20 @@ def test_the_model_and_the_recipe_of_a_run(store: Store, tmp_path: Path) -> None
         load_run_model(store, "autorec-dual")
 
 
+def test_a_model_of_models_is_kept_like_any(store: Store, tmp_path: Path) -> None:
+    tiny = recipe(tmp_path, STACK)
+    report = run(tiny, tracker=MlflowTracker(store))
+    params = children(store)[0].data.params
+    assert params["members.0.kind"] == "average"
+    assert params["members.0.member.training.steps"] == "40"
+    assert params["members.1.kind"] == "bias"
+    assert not any("{" in value for value in params.values())
+    history = report.split.test.history
+    model = load_run_model(store, "stack")
+    np.testing.assert_array_equal(model.predict(history), report.model("stack").predict(history))
+    assert parse(load_run_recipe(store, "stack")).digest == tiny.digest
+
+
 def test_the_comparison_has_a_link(store: Store, tmp_path: Path) -> None:
     run(recipe(tmp_path, BIAS), tracker=MlflowTracker(store))
     found = evaluations(store)
@@ -292,6 +307,22 @@ def test_an_exception_fails_the_run_and_resume_goes_on(store: Store, tmp_path: P
         np.testing.assert_equal(ours.evaluation.protocol, theirs.evaluation.protocol)
     with pytest.raises(RecaeError, match="nothing to resume"):
         run(tiny, tracker=MlflowTracker(store, resume=True))
+
+
+def test_a_model_of_models_goes_on_where_it_was(store: Store, tmp_path: Path) -> None:
+    tiny = recipe(tmp_path, STACK)
+    with pytest.raises(RefusedError):
+        run(tiny, tracker=MlflowTracker(store), listener=stop_at(60, "stack"))
+    steps: list[int] = []
+    listener = Listener(on_progress=lambda plan, progress: steps.append(progress.step))
+    resumed = run(tiny, tracker=MlflowTracker(store, resume=True), listener=listener)
+    assert steps[0] > 2, "training goes on from the checkpoint"
+    assert steps[-1] == 160
+    whole = run(tiny)
+    history = whole.split.test.history
+    np.testing.assert_allclose(
+        resumed.model("stack").predict(history), whole.model("stack").predict(history), atol=1e-6
+    )
 
 
 def test_only_the_same_recipe_is_resumed(store: Store, tmp_path: Path) -> None:
@@ -487,8 +518,9 @@ def logged_model(store: Store) -> Path:
     return folder
 
 
-def test_pyfunc_in_a_fresh_process(store: Store, tmp_path: Path) -> None:
-    report = run(recipe(tmp_path, AUTOREC), tracker=MlflowTracker(store))
+@pytest.mark.parametrize("settings", [AUTOREC, STACK], ids=["autorec", "stack"])
+def test_pyfunc_in_a_fresh_process(store: Store, tmp_path: Path, settings: dict[str, Any]) -> None:
+    report = run(recipe(tmp_path, settings), tracker=MlflowTracker(store))
     command = [sys.executable, "-c", PREDICT, str(logged_model(store))]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert told.returncode == 0, told.stderr

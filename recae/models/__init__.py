@@ -11,6 +11,7 @@ from typing import Final
 
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Recommender
+from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.persistence import load_model
@@ -26,6 +27,8 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "autorec-dual": AutoRec.dual,
     "autorec-user-paper": AutoRec.paper_user,
     "autorec-item-paper": AutoRec.paper_item,
+    "average": Average,
+    "stack": Stack,
     "implicit-als": ImplicitALS,
     "implicit-bpr": ImplicitBPR,
     "myfm": MyFM,
@@ -33,4 +36,13 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "item-ridge": ItemRidge,
 }
 
-__all__ = ["MODELS", "AutoRec", "Fitted", "Recommendations", "Recommender", "load_model"]
+__all__ = [
+    "MODELS",
+    "AutoRec",
+    "Average",
+    "Fitted",
+    "Recommendations",
+    "Recommender",
+    "Stack",
+    "load_model",
+]

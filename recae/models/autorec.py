@@ -100,6 +100,10 @@ class AutoRec(FactorRecommender):
 
     # --- learning
 
+    @property
+    def steps(self) -> int:
+        return self.training.steps
+
     def _learn(
         self,
         train_on: Ratings,

@@ -51,6 +51,19 @@ class Fitted:
     user_digests: NDArray[np.uint64]
     """[users]: of each training history, to tell whether it is still the one learned from."""
 
+    @classmethod
+    def of(cls, train: Ratings) -> Fitted:
+        """Learned from `train`."""
+        return cls(
+            train.users,
+            train.items,
+            train.scale,
+            None if train.catalog is None else train.catalog.over(train.items),
+            Baseline.of(train),
+            train.item_counts,
+            history_digests(train),
+        )
+
 
 @dataclass(eq=False)
 class Recommender(ABC):
@@ -82,17 +95,8 @@ class Recommender(ABC):
         """
         if not len(train):
             raise DataError("there are no ratings to learn from")
-        fitted = Fitted(
-            train.users,
-            train.items,
-            train.scale,
-            None if train.catalog is None else train.catalog.over(train.items),
-            Baseline.of(train),
-            train.item_counts,
-            history_digests(train),
-        )
-        self._fitted = fitted
-        self._learn(train, fitted, validation, rng, on_epoch, resume)
+        self._fitted = Fitted.of(train)
+        self._learn(train, self._fitted, validation, rng, on_epoch, resume)
         return self
 
     @abstractmethod
@@ -120,6 +124,17 @@ class Recommender(ABC):
     def params(self) -> dict[str, Any]:
         """The hyper-parameters; `type(model)(**model.params)` rebuilds the model, unfitted."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    @property
+    def steps(self) -> int:
+        """Steps of a fit, as its reports count them; 0 where there are none."""
+        return 0
+
+    def fresh(self, fitted: Fitted | None = None) -> Self:
+        """A model with these settings that has learned nothing, or `fitted` alone."""
+        model = type(self)(**self.params)
+        model._fitted = fitted
+        return model
 
     # --- predicting stars
 

@@ -79,9 +79,44 @@ def load_model(folder: str | Path) -> Recommender:
         ) from None
 
 
-def plain(params: dict[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters as JSON knows them."""
-    return {k: asdict(v) if is_dataclass(v) else v for k, v in params.items()}  # type: ignore[arg-type]
+def plain(settings: Any) -> Any:
+    """Hyper-parameters as JSON knows them; a model among them as its kind and all its settings."""
+    match settings:
+        case Recommender():
+            return {"kind": kind_of(settings)} | plain(settings.params)
+        case dict():
+            return {key: plain(value) for key, value in settings.items()}
+        case list() | tuple():
+            return type(settings)(plain(value) for value in settings)
+    return asdict(settings) if is_dataclass(settings) else settings  # type: ignore[arg-type]
+
+
+def kind_of(model: Recommender) -> str:
+    """The name in the registry from which `model` differs least.
+
+    Among presets of one class those are nearest that have the most texts and truths in common,
+    which say what a model is made of; numbers decide between equals. Raises DataError where no
+    name stands for this class.
+    """
+    from recae.models import MODELS
+
+    presets = {kind: make() for kind, make in MODELS.items()}
+    same = {kind: preset for kind, preset in presets.items() if type(preset) is type(model)}
+    if not same:
+        raise DataError(f"no kind of model is a {type(model).__name__}: add it to MODELS")
+    return max(same, key=lambda kind: _common(model.params, same[kind].params))
+
+
+def _common(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, int]:
+    """How many settings are equal: texts and truths, and all, those of tables included."""
+    kinds = all_of_them = 0
+    for name, value in ours.items():
+        if is_dataclass(value) and not isinstance(value, Recommender):
+            inner = _common(vars(value), vars(theirs[name]))
+            kinds, all_of_them = kinds + inner[0], all_of_them + inner[1]
+        elif value == theirs[name]:
+            kinds, all_of_them = kinds + isinstance(value, str | bool), all_of_them + 1
+    return kinds, all_of_them
 
 
 def _revive(
@@ -112,12 +147,21 @@ def _classes() -> dict[str, type[Recommender]]:
     return {type(model).__name__: type(model) for model in (make() for make in MODELS.values())}
 
 
-def _rebuilt(default: Any, params: dict[str, Any]) -> Any:
+def _rebuilt(default: Any, params: dict[Any, Any]) -> Any:
     """An object like `default`, a dataclass, with the settings `params`; tuples come as lists."""
-    settings = {}
-    for f in (f for f in fields(default) if f.init):
-        current, value = getattr(default, f.name), params[f.name]
-        if is_dataclass(current):
-            value = _rebuilt(current, value)
-        settings[f.name] = tuple(value) if isinstance(value, list) else value
-    return type(default)(**settings)
+    names = [f.name for f in fields(default) if f.init]
+    return type(default)(**{name: _revived(getattr(default, name), params[name]) for name in names})
+
+
+def _revived(default: Any, value: Any) -> Any:
+    """The setting that `plain` gave as `value`."""
+    from recae.models import MODELS
+
+    match value:
+        case {"kind": kind, **params}:
+            return _rebuilt(MODELS[kind](), params)
+        case dict():
+            return _rebuilt(default, value)
+        case list():
+            return tuple(_revived(None, each) for each in value)
+    return value

@@ -226,8 +226,11 @@ def _params(plan: Plan) -> list[Param]:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings with dotted names; what is not set is left out."""
+    """Nested settings with dotted names, tables in a list by their number; what is not set is left
+    out."""
     for key, value in settings.items():
+        if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+            value = dict(zip(map(str, range(len(value))), value, strict=True))
         # Below these, keys are columns of somebody's file, and not every name is a parameter's.
         if isinstance(value, Mapping) and key not in ("where", "columns"):
             yield from _flat(value, f"{prefix}{key}.")

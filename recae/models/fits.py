@@ -1,0 +1,97 @@
+"""Several fits in a row, seen from outside as one: one count of steps, one checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from recae.models.base import Fitted, Recommender
+from recae.nn.training import Progress, Report
+from recae.ratings import Ratings
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+_DONE: Final = "done"
+_RUNNING: Final = "running"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A copy of `model` learns from `train`; of it remains what `keep` takes."""
+
+    model: Recommender
+    train: Ratings
+    fitted: Fitted
+    rng: np.random.Generator
+    keep: Callable[[Recommender], Arrays]
+
+    def run(self, report: Report | None, resume: Path | None) -> Arrays:
+        """Do it; what is kept."""
+        model = self.model.fresh(self.fitted)
+        model._learn(self.train, self.fitted, None, self.rng, report, resume)
+        return self.keep(model)
+
+
+def fit_in_a_row(
+    fits: Sequence[Fit], report: Report | None = None, resume: Path | None = None
+) -> list[Arrays]:
+    """What is kept of each of `fits`, in their order.
+
+    A report counts the steps of all of them; its metrics are those of the fit that is running. Its
+    checkpoint holds what was kept of the fits that are over, and the checkpoint of the running one.
+    """
+    done, running = ([], None) if resume is None else _read(resume)
+    steps = [fit.model.steps for fit in fits]
+    began = time.perf_counter()
+    with TemporaryDirectory() as scratch:
+        checkpoint = Path(scratch, "running.safetensors")
+        if running is not None:
+            running.tofile(checkpoint)
+
+        def said(progress: Progress) -> None:
+            def save(path: Path) -> None:
+                progress.save(checkpoint)
+                _write(path, done, np.fromfile(checkpoint, np.uint8))
+
+            assert report is not None
+            step = sum(steps[: len(done)]) + progress.step
+            seconds = time.perf_counter() - began
+            report(replace(progress, step=step, steps=sum(steps), seconds=seconds, save=save))
+
+        for fit in fits[len(done) :]:
+            resumed = checkpoint if checkpoint.exists() else None
+            done.append(fit.run(None if report is None else said, resumed))
+            checkpoint.unlink(missing_ok=True)
+    return done
+
+
+def prefixed(parts: Sequence[Arrays]) -> Arrays:
+    """The arrays of all parts together: what is called "name" in part 2 is "2.name"."""
+    return {f"{i}.{name}": array for i, part in enumerate(parts) for name, array in part.items()}
+
+
+def under(place: int, arrays: Arrays) -> Arrays:
+    """The arrays of one part, back from what `prefixed` gave."""
+    prefix = f"{place}."
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _write(path: Path, done: Sequence[Arrays], running: NDArray[np.uint8]) -> None:
+    arrays = prefixed(done) | {_DONE: np.array([len(done)]), _RUNNING: running}
+    partial = path.with_name(path.name + ".part")
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+    partial.replace(path)
+
+
+def _read(path: Path) -> tuple[list[Arrays], NDArray[np.uint8]]:
+    arrays = load_file(path)
+    count, running = int(arrays.pop(_DONE)[0]), arrays.pop(_RUNNING)
+    return [under(place, arrays) for place in range(count)], running
