@@ -16,14 +16,18 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recae.errors import DataError, RecaeError
+from recae.features import Coding, Features
+from recae.ids import Ids, Rows
 from recae.metrics import rmse
-from recae.models.base import FactorRecommender, Fitted, Floats, dots
+from recae.models.base import FactorRecommender, Fitted, Floats, Places, dots
+from recae.models.kernel import Kernel, Process, Users
 from recae.models.ridge import ridge_rows
 from recae.nn.encoders import Dense
 from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
-from recae.nn.sparse import Structure
+from recae.nn.sparse import Matrix, Structure
 from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -44,9 +48,16 @@ class _Learned:
     user_bias: Floats
     item_vectors: Floats
     item_bias: Floats
+    item_known: NDArray[np.bool_]
+    """[N]: rated in training, or known from side data that the items' encoder reads."""
+    weights: Floats
+    """The kernel's, of the training ratings: [R]; none [0] where there is no kernel."""
+    starts: Rows
+    """Where each training user's weights begin: [U + 1]; [0] where there is no kernel."""
+    process: Process | None = None
 
 
-_CODES = tuple(f.name for f in fields(_Learned) if f.name != "network")
+_ARRAYS = tuple(f.name for f in fields(_Learned) if f.name not in ("network", "process"))
 
 
 @dataclass(eq=False)
@@ -76,11 +87,15 @@ class AutoRec(FactorRecommender):
     """Encoders divide by the square root of the number of ratings they read."""
     bias_head: bool = True
     """Encoders give a bias beside the code."""
+    side_data: bool = True
+    """Encoders also read side data of their rows, where ratings come with any; tables cannot."""
     refine: bool = False
     """Encoded users: take the code as what is to be expected, and fit it to the user's own ratings
     by one ALS half-step on the item vectors. A table's new users always need that step."""
     ridge: float = 40.0
     """Penalty of that half-step."""
+    kernel: Kernel = field(default_factory=Kernel)
+    """What the half-step of refined users takes into account beside their codes."""
     training: Training = field(default_factory=Training)
     device: str = "auto"
     """`auto`: CUDA where there is one, else CPU; or a torch device."""
@@ -95,6 +110,8 @@ class AutoRec(FactorRecommender):
             raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not 0 < self.ridge < float("inf"):
             raise ValueError(f"ridge must be positive and finite, not {self.ridge}")
+        if self.kernel and not (self.users == "encoder" and self.refine):
+            raise ValueError("a kernel needs refined users: users = encoder and refine = true")
         if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, not {self.device!r}")
 
@@ -114,30 +131,38 @@ class AutoRec(FactorRecommender):
         resume: Path | None,
     ) -> None:
         self._learned = None
+        if self.kernel.times and train_on.times is None:
+            raise DataError("kernel.times needs times, and the ratings have none: leave it out")
         device = self._device()
         seed = int(rng.integers(2**63))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             network = self._network(len(fitted.users), len(fitted.items)).to(device)
-            structure, residuals = self._entries(train_on, device)
-            seen = Seen.everything(structure, residuals)
+            seen = self._seen(train_on, device)
 
-            def finish(network: Network) -> None:
-                self._learned = _learned(network, seen)
+            def finish(network: Network, *, kernel: bool) -> None:
+                self._learned = self._encoded(network, seen, kernel=kernel)
                 if self.users == "encoder" and self.refine:
-                    vectors, bias = self._fold_in(train_on)
-                    self._learned = replace(self._learned, user_vectors=vectors, user_bias=bias)
+                    users = self._fold_in(train_on)
+                    starts = train_on.matrix.indptr if kernel else np.zeros(0)
+                    self._learned = replace(
+                        self._learned,
+                        user_vectors=users.vectors,
+                        user_bias=users.bias,
+                        weights=users.weights if kernel else np.zeros(0, np.float32),
+                        starts=starts.astype(np.int64),
+                    )
 
             def validate(average: Network) -> dict[str, float]:
                 assert validation is not None
-                finish(average)
+                # The kernel's share comes last: at every report it would cost more than training.
+                finish(average, kernel=False)
                 return {"val/rmse": rmse(validation.target.stars, self.predict_at(validation))}
 
             try:
                 best = train(
                     network,
-                    structure,
-                    residuals,
+                    seen,
                     self.training,
                     validate=None if validation is None else validate,
                     report=None if report is None else self._in_stars(report),
@@ -145,20 +170,44 @@ class AutoRec(FactorRecommender):
                 )
             except DivergedError as trouble:
                 raise RecaeError(f"{trouble}: lower training.learning_rate") from None
-            finish(best)
+            finish(best, kernel=bool(self.kernel))
+
+    def _encoded(self, network: Network, seen: Seen, *, kernel: bool) -> _Learned:
+        """What a network says of all that it was trained on; users not yet refined."""
+        users, items = encode(network.rows, seen), encode(network.columns, seen.T)
+        known = self.fitted.item_counts > 0
+        if seen.column_side is not None and self.items == "encoder":
+            known = known | (_numpy(seen.column_side.structure.row_starts.diff()) > 0)
+        learned = _Learned(
+            network,
+            *_arrays(users),
+            *_arrays(items),
+            item_known=known,
+            weights=np.zeros(0, np.float32),
+            starts=np.zeros(0, np.int64),
+        )
+        return replace(learned, process=self._process(learned)) if kernel else learned
+
+    def _process(self, learned: _Learned) -> Process:
+        rated = self.fitted.item_counts > 0
+        vectors = learned.item_vectors
+        return Process(self.kernel, self.ridge, vectors, rated=rated, known=learned.item_known)
 
     def _network(self, n_users: int, n_items: int) -> Network:
-        users = self._side(self.users, n_users, n_items)
-        items = self._side(self.items, n_items, n_users)
+        codings = self.fitted.user_coding, self.fitted.item_coding
+        known = [len(c.names) if c is not None and self.side_data else 0 for c in codings]
+        users = self._side(self.users, n_users, n_items, known[0])
+        items = self._side(self.items, n_items, n_users, known[1])
         return Network(users, items, dropout=self.dropout)
 
-    def _side(self, kind: SideKind, n_rows: int, n_columns: int) -> Side:
-        def dense(*, values: bool, mask: bool, bias_head: bool) -> Dense:
+    def _side(self, kind: SideKind, n_rows: int, n_columns: int, n_known: int) -> Side:
+        def dense(*, values: bool, mask: bool, bias_head: bool, side: int = 0) -> Dense:
             return Dense(
                 n_columns,
                 self.k,
                 values=values,
                 mask=mask,
+                side=side,
                 activation=self.activation if values else "identity",
                 normalize=self.normalize,
                 bias_head=bias_head,
@@ -171,16 +220,40 @@ class AutoRec(FactorRecommender):
                 return table
             case "table+mask":
                 return Sum(table, dense(values=False, mask=True, bias_head=False))
-        return dense(values=True, mask=self.mask_channel, bias_head=self.bias_head)
+        return dense(values=True, mask=self.mask_channel, bias_head=self.bias_head, side=n_known)
 
-    def _entries(self, ratings: Ratings, device: torch.device) -> tuple[Structure, torch.Tensor]:
-        """Structure and residuals of ratings over the model's items, on the device."""
-        structure = Structure.of(
-            torch.from_numpy(ratings.matrix.indptr).to(device),
-            torch.from_numpy(ratings.columns).to(device),
-            len(ratings.items),
+    def _seen(self, ratings: Ratings, device: torch.device) -> Seen:
+        """Ratings over the model's items, with what is known of their users and items."""
+        fitted = self.fitted
+        residuals = torch.from_numpy(self._residuals(ratings)).to(device)
+        users = self._side_of(fitted.user_coding, ratings.user_features, ratings.users)
+        items = self._side_of(fitted.item_coding, ratings.item_features, ratings.items)
+        return Seen.everything(
+            _structure(ratings.matrix, device),
+            residuals,
+            None if users is None else _matrix(users, device),
+            None if items is None else _matrix(items, device),
         )
-        return structure, torch.from_numpy(self._residuals(ratings)).to(device)
+
+    def _side_of(
+        self, coding: Coding | None, features: Features | None, ids: Ids
+    ) -> sparse.csr_array | None:
+        """Side data of `ids` as an encoder reads them, [ids, F]; None where it reads none."""
+        if coding is None or not self.side_data:
+            return None
+        if features is None:
+            return sparse.csr_array(np.zeros((len(ids), len(coding.names)), np.float32))
+        return coding.matrix(features.over(ids))
+
+    def _known_users(self, own: Ratings) -> NDArray[np.bool_]:
+        known = super()._known_users(own)
+        side = self._side_of(self.fitted.user_coding, own.user_features, own.users)
+        if side is None or self.users != "encoder":
+            return known
+        return known | (np.diff(side.indptr) > 0)
+
+    def _known_items(self) -> NDArray[np.bool_]:
+        return self._get().item_known
 
     def _residuals(self, ratings: Ratings) -> Floats:
         """What the network learns, in its unit: [R]."""
@@ -211,37 +284,63 @@ class AutoRec(FactorRecommender):
 
     # --- predicting
 
+    def scores(self, history: Ratings) -> Floats:
+        return self._stars(self._own(history))
+
+    def _stars(self, history: Ratings) -> Floats:
+        users, process = self._users(history), self._get().process
+        stars = self._factors(history, users) @ self.item_factors().T
+        if process is not None:
+            stars += self._unit * process.scores(history, users.weights)
+        return np.asarray(stars)
+
+    def _stars_at(self, history: Ratings, places: Places) -> Floats:
+        stars = self.fitted.baseline.unknown_item(history)[places.users]
+        found = places.items >= 0
+        who, what = places.users[found], places.items[found]
+        users, process = self._users(history), self._get().process
+        stars[found] = dots(self._factors(history, users), self.item_factors(), who, what)
+        if process is not None:
+            times = None if places.times is None else places.times[found]
+            said = process.at(history, users.weights, who, what, times)
+            stars[found] += self._unit * said
+        return stars
+
     def user_factors(self, history: Ratings) -> Floats:
         """[U, K + 3]: the code, the user's share of the offset, 1, and 1.
 
         A user whose history is unchanged has the vector that was learned; any other is folded in.
-        Without a history the code is zero; the baseline remains (in raw modes the mean).
+        Of whom nothing is known the code is zero; the baseline remains (in raw modes the mean).
+        What a kernel adds is not in factors.
         """
         own = history.over(self.fitted.items)
-        vectors, bias = (self._unit * codes for codes in self._user_codes(own))
-        warm = (own.user_counts > 0).astype(np.float32)
+        return self._factors(own, self._users(own))
+
+    def _factors(self, own: Ratings, users: Users) -> Floats:
+        vectors, bias = self._unit * users.vectors, self._unit * users.bias
+        known = self._known_users(own).astype(np.float32)
         mu = np.float32(self.fitted.baseline.mu)
-        offset = np.where(warm > 0, self._user_offset(own) + bias, mu)
-        item_share = np.ones_like(warm) if self.baseline == "shrunk" else warm
+        offset = np.where(known > 0, self._user_offset(own) + bias, mu)
+        item_share = np.ones_like(known) if self.baseline == "shrunk" else known
         return np.column_stack(
-            [vectors * warm[:, None], offset, item_share, np.ones_like(warm)]
+            [vectors * known[:, None], offset, item_share, np.ones_like(known)]
         ).astype(np.float32, copy=False)
 
     def item_factors(self) -> Floats:
         """[N, K + 3]: the code, 1, the item's share of the offset, and what is said instead.
 
-        The last column is zero but for items that were never rated, of which the raw modes can
-        say no more than the mean.
+        The last column is zero but for items of which nothing is known; the raw modes can say no
+        more of them than the mean.
         """
         learned, fitted = self._get(), self.fitted
-        warm = (fitted.item_counts > 0).astype(np.float32)
-        bias = self._unit * learned.item_bias * warm
+        known = learned.item_known.astype(np.float32)
+        bias = self._unit * learned.item_bias * known
         if self.baseline == "shrunk":
-            ones, instead = np.ones_like(warm), np.zeros_like(warm)
+            ones, instead = np.ones_like(known), np.zeros_like(known)
             bias = bias + fitted.baseline.items
         else:
-            ones, instead = warm, (1 - warm) * np.float32(fitted.baseline.mu)
-        return np.column_stack([learned.item_vectors * warm[:, None], ones, bias, instead])
+            ones, instead = known, (1 - known) * np.float32(fitted.baseline.mu)
+        return np.column_stack([learned.item_vectors * known[:, None], ones, bias, instead])
 
     def _user_offset(self, own: Ratings) -> Floats:
         """[U]: what was subtracted before learning, the items' part apart."""
@@ -252,55 +351,67 @@ class AutoRec(FactorRecommender):
                 return np.full(len(own.users), self.fitted.baseline.mu, np.float32)
         return np.zeros(len(own.users), np.float32)
 
-    def _user_codes(self, own: Ratings) -> tuple[Floats, Floats]:
-        """Vectors [U, K] and biases [U] for any users, over the model's items."""
+    def _users(self, own: Ratings) -> Users:
+        """Any users, over the model's items: as they were learned, or folded in."""
         learned = self._get()
         known = self.known(own)
         vectors, bias = learned.user_vectors[known], learned.user_bias[known]
-        new = np.flatnonzero(known < 0)
+        weights = np.zeros(len(own), np.float32)
+        old, new = np.flatnonzero(known >= 0), np.flatnonzero(known < 0)
+        if learned.process is not None and len(old):
+            # An unchanged history has its ratings in the order in which they were learned.
+            first = learned.starts[known] - own.matrix.indptr[:-1]
+            mine = np.flatnonzero(known[own.rows] >= 0)
+            weights[mine] = learned.weights[mine + first[own.rows[mine]]]
         if len(new):
-            vectors[new], bias[new] = self._fold_in(own.take_users(new))
-        return vectors, bias
+            folded = self._fold_in(own.take_users(new))
+            vectors[new], bias[new] = folded.vectors, folded.bias
+            weights[known[own.rows] < 0] = folded.weights
+        return Users(vectors, bias, weights)
 
-    def _fold_in(self, own: Ratings) -> tuple[Floats, Floats]:
-        """Vectors [U, K] and biases [U] from histories alone: what is expected, then a half-step.
+    def _fold_in(self, own: Ratings) -> Users:
+        """Users from histories alone: what is expected of them, then a half-step.
 
         An encoder's code needs no more, unless `refine` asks for it; a table's mean does.
         """
-        vectors, bias = self._expected(own)
+        expected = self._expected(own)
         if self.users == "encoder" and not self.refine:
-            return vectors, bias
-        return self._half_step(own, vectors, bias)
+            return expected
+        return self._half_step(own, expected)
 
-    def _expected(self, own: Ratings) -> tuple[Floats, Floats]:
+    def _expected(self, own: Ratings) -> Users:
         """The encoder's codes, or the mean of the table (plus SVD++'s implicit part, encoded)."""
         side = self._get().network.rows
+        n, weights = len(own.users), np.zeros(len(own), np.float32)
         if self.users == "encoder":
-            return _arrays(encode(side, self._seen(own)))
-        n = len(own.users)
+            return Users(*_arrays(encode(side, self._read(own))), weights)
         vectors, bias = np.zeros((n, self.k), np.float32), np.zeros(n, np.float32)
         if isinstance(side, Sum):
-            vectors += _arrays(encode(side.encoder, self._seen(own)))[0]
+            vectors += _arrays(encode(side.encoder, self._read(own)))[0]
             side = side.table
         assert isinstance(side, Table)
-        return vectors + _numpy(side.vectors.mean(dim=0)), bias + _numpy(side.row_bias.mean())
+        mean = _numpy(side.vectors.mean(dim=0)), _numpy(side.row_bias.mean())
+        return Users(vectors + mean[0], bias + mean[1], weights)
 
-    def _half_step(self, own: Ratings, vectors: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """A half-step of ALS around `vectors` and `bias`: the posterior mean of each user's vector
-        and bias, given the user's own ratings and the items, under a Gaussian prior around them.
+    def _half_step(self, own: Ratings, expected: Users) -> Users:
+        """A half-step of ALS around what is expected: the posterior mean of each user's vector and
+        bias, given the user's own ratings and the items, under a Gaussian prior around it.
 
-        Their sum with argmin |rest - Q p|^2 + ridge |p|^2, where rest is what they leave unsaid.
+        Their sum with argmin |rest - Q p|^2 + ridge |p|^2, where rest is what they leave unsaid;
+        with a kernel the same and more, see `recae.models.kernel`.
         """
-        learned = self._get()
+        learned, (vectors, bias, weights) = self._get(), expected
         rest = self._residuals(own) - learned.item_bias[own.columns] - bias[own.rows]
         rest -= dots(vectors, learned.item_vectors, own.rows, own.columns)
+        if learned.process is not None:
+            moved = learned.process.refined(own, rest)
+            return Users(vectors + moved.vectors, bias + moved.bias, moved.weights)
         items = np.column_stack([learned.item_vectors, np.ones(len(own.items), np.float32)])
         solved = ridge_rows(own, rest, items, self.ridge)
-        return vectors + solved[:, :-1], bias + solved[:, -1]
+        return Users(vectors + solved[:, :-1], bias + solved[:, -1], weights)
 
-    def _seen(self, own: Ratings) -> Seen:
-        device = next(self._get().network.parameters()).device
-        return Seen.everything(*self._entries(own, device))
+    def _read(self, own: Ratings) -> Seen:
+        return self._seen(own, next(self._get().network.parameters()).device)
 
     def _get(self) -> _Learned:
         if self._learned is None:
@@ -313,7 +424,7 @@ class AutoRec(FactorRecommender):
     def state(self) -> dict[str, NDArray[Any]]:
         learned = self._get()
         arrays = {f"network.{k}": _numpy(v) for k, v in learned.network.state_dict().items()}
-        return arrays | {name: getattr(learned, name) for name in _CODES}
+        return arrays | {name: getattr(learned, name) for name in _ARRAYS}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -324,8 +435,9 @@ class AutoRec(FactorRecommender):
             if name.startswith("network.")
         }
         network.load_state_dict(weights)
-        codes = {name: arrays[name] for name in _CODES}
-        self._learned = _Learned(network.to(self._device()).eval(), **codes)
+        kept: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        learned = _Learned(network.to(self._device()).eval(), **kept)
+        self._learned = replace(learned, process=self._process(learned)) if self.kernel else learned
 
     # --- presets
 
@@ -407,9 +519,13 @@ _MF: dict[str, Any] = _TABLES | {"users": "table"}
 _SVDPP: dict[str, Any] = _TABLES | {"users": "table+mask"}
 
 
-def _learned(network: Network, seen: Seen) -> _Learned:
-    users = _arrays(encode(network.rows, seen))
-    return _Learned(network, *users, *_arrays(encode(network.columns, seen.T)))
+def _structure(matrix: sparse.csr_array, device: torch.device) -> Structure:
+    starts, columns = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
+    return Structure.of(starts.to(device), columns.to(device), matrix.shape[1])
+
+
+def _matrix(matrix: sparse.csr_array, device: torch.device) -> Matrix:
+    return Matrix.of(_structure(matrix, device), torch.from_numpy(matrix.data).to(device))
 
 
 def _arrays(codes: Codes) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from scipy import sparse
 
 from recae.catalog import Catalog
 from recae.errors import DataError, NotFittedError
+from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 from recae.models.baseline import Baseline
 from recae.models.digests import history_digests
@@ -37,6 +38,17 @@ _BLOCK: Final = 2_000_000
 """Scores held at once when users are scored in blocks: 8 MB, near a cache."""
 
 
+class Places(NamedTuple):
+    """Where stars are wanted: T users of a history, items of the model, and perhaps when."""
+
+    users: Rows
+    """[T]: rows of the history."""
+    items: Rows
+    """[T]: rows of the model's items; -1 is one that the model does not know."""
+    times: NDArray[np.int64] | None = None
+    """[T]: seconds."""
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """What `fit` learns for every kind of model, beside its own arrays."""
@@ -50,6 +62,9 @@ class Fitted:
     """[N]: training ratings by item."""
     user_digests: NDArray[np.uint64]
     """[users]: of each training history, to tell whether it is still the one learned from."""
+    user_coding: Coding | None = None
+    """How side data of users are read, where training had any."""
+    item_coding: Coding | None = None
 
     @classmethod
     def of(cls, train: Ratings) -> Fitted:
@@ -62,6 +77,8 @@ class Fitted:
             Baseline.of(train),
             train.item_counts,
             history_digests(train),
+            _coding(train.user_features, train.users),
+            _coding(train.item_features, train.items),
         )
 
 
@@ -149,19 +166,22 @@ class Recommender(ABC):
     def predict_at(self, holdout: Holdout) -> Floats:
         """Stars at the target ratings: [R], in their order, within the scale.
 
-        Only `holdout.history` and the places of the targets are read, never their stars. Items
-        that the model does not know get what it says of an item nobody has rated.
+        Only `holdout.history` and the places of the targets (and by some models their times) are
+        read, never their stars. Items that the model does not know get what it says of an item
+        nobody has rated.
         """
-        own = self._own(holdout.history)
-        places = self.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
-        return self._clip(self._stars_at(own, holdout.target.rows, places))
+        target = holdout.target
+        items = self.fitted.items.find(target.items.values)[target.columns]
+        places = Places(target.rows, items, target.times)
+        return self._clip(self._stars_at(self._own(holdout.history), places))
 
     @abstractmethod
     def _stars(self, history: Ratings) -> Floats:
         """Stars, not yet clipped: [U, N], for a block of users over the model's items."""
 
-    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
-        """Stars, not yet clipped, at (users, items) [R]; item -1 is one the model does not know."""
+    def _stars_at(self, history: Ratings, places: Places) -> Floats:
+        """Stars, not yet clipped, at `places` [R]."""
+        users, items, _ = places
         stars = self.fitted.baseline.unknown_item(history)[users]
         for start, block in self._numbered_blocks(history):
             inside = (users >= start) & (users < start + len(block.users)) & (items >= 0)
@@ -339,7 +359,8 @@ class Recommender(ABC):
             raise DataError(f"effects are for one person, not for {len(own.users)}")
         variants = _leave_one_out(own)
         users = np.repeat(np.arange(count + 1), n)
-        stars = self._stars_at(variants, users, np.tile(items, count + 1)).reshape(count + 1, n)
+        places = Places(users, np.tile(items, count + 1))
+        stars = self._stars_at(variants, places).reshape(count + 1, n)
         return np.asarray(stars[0] - stars[1:])
 
     def reasons(self, history: Ratings, items: Rows) -> list[str]:
@@ -367,15 +388,25 @@ class Recommender(ABC):
     def provenance(self, holdout: Holdout) -> dict[str, int]:
         """How many target ratings are `ordinary`, of `folded in` users, and `fallback`.
 
-        Fallback: the item was not rated in training, or the user has no history.
+        Folded in are also users known from side data alone, and items. Fallback: the item was not
+        rated in training, or the user has no history, and nothing else is known of them either.
         """
         own = holdout.history.over(self.fitted.items)
         places = self.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
-        cold = (places < 0) | (self.fitted.item_counts[places] == 0)
-        cold |= own.user_counts[holdout.target.rows] == 0
-        new = self.known(own)[holdout.target.rows] < 0
+        cold = (places < 0) | ~self._known_items()[places]
+        cold |= ~self._known_users(own)[holdout.target.rows]
+        new = (self.known(own)[holdout.target.rows] < 0) | (self.fitted.item_counts[places] == 0)
+        new |= own.user_counts[holdout.target.rows] == 0
         counts = {"ordinary": ~cold & ~new, "folded in": ~cold & new, "fallback": cold}
         return {name: int(mask.sum()) for name, mask in counts.items()}
+
+    def _known_users(self, own: Ratings) -> NDArray[np.bool_]:
+        """[U]: of whom the model has anything to say beyond its fallback."""
+        return np.asarray(own.user_counts > 0)
+
+    def _known_items(self) -> NDArray[np.bool_]:
+        """[N]: the same of items."""
+        return np.asarray(self.fitted.item_counts > 0)
 
     # --- keeping
 
@@ -435,7 +466,8 @@ class FactorRecommender(Recommender):
     def _stars(self, history: Ratings) -> Floats:
         return FactorRecommender.scores(self, history)
 
-    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
+    def _stars_at(self, history: Ratings, places: Places) -> Floats:
+        users, items, _ = places
         stars = self.fitted.baseline.unknown_item(history)[users]
         left, right = self.user_factors(history), self.item_factors()
         known = items >= 0
@@ -452,13 +484,18 @@ class RankingRecommender(Recommender):
     def _stars(self, history: Ratings) -> Floats:
         return self.fitted.baseline.stars(history)
 
-    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
-        return self.fitted.baseline.stars_at(history, users, items)
+    def _stars_at(self, history: Ratings, places: Places) -> Floats:
+        return self.fitted.baseline.stars_at(history, places.users, places.items)
 
     def _stars_of_ranked(self, history: Ratings, scores: Floats, items: Rows) -> Floats:
         users = np.repeat(np.arange(len(items)), items.shape[1])
         stars = self.fitted.baseline.stars_at(history, users, items.ravel())
         return self._clip(stars.reshape(items.shape))
+
+
+def _coding(features: Features | None, ids: Ids) -> Coding | None:
+    """Learned from the rows of `ids` alone. Raises DataError."""
+    return None if features is None else Coding.of(features.over(ids))
 
 
 def best(scores: Floats, n: int) -> tuple[Rows, Floats]:

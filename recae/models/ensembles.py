@@ -19,9 +19,8 @@ from scipy.optimize import nnls
 
 from recae import splits
 from recae.errors import DataError
-from recae.ids import Rows
 from recae.models.autorec import AutoRec
-from recae.models.base import Fitted, Floats, Recommender
+from recae.models.base import Fitted, Floats, Places, Recommender
 from recae.models.fits import Arrays, Fit, fit_in_a_row, prefixed, under
 from recae.nn.training import Report
 from recae.ratings import Ratings
@@ -84,10 +83,11 @@ class _Ensemble(Recommender):
         parts = (member._stars(history) for member in learned.members)
         return self._sum(self.fitted.baseline.stars(history), parts)
 
-    def _stars_at(self, history: Ratings, users: Rows, items: Rows) -> Floats:
+    def _stars_at(self, history: Ratings, places: Places) -> Floats:
         learned = self._get()
-        parts = (member._stars_at(history, users, items) for member in learned.members)
-        return self._sum(self.fitted.baseline.stars_at(history, users, items), parts)
+        parts = (member._stars_at(history, places) for member in learned.members)
+        baseline = self.fitted.baseline.stars_at(history, places.users, places.items)
+        return self._sum(baseline, parts)
 
     def _sum(self, baseline: Floats, parts: Iterable[Floats]) -> Floats:
         weights = self.weights
@@ -198,18 +198,20 @@ class Stack(_Ensemble):
         kept = fit_in_a_row(first + self._fits(train, fitted, rng), report, resume)
         said = [arrays[_SAID] for arrays in kept[:count]]
         system = np.column_stack([*said, hidden.target.stars])
-        baseline = rest.baseline.stars_at(hidden.history, *_places(hidden))
+        users, items, _ = _places(hidden)
+        baseline = rest.baseline.stars_at(hidden.history, users, items)
         self._take(kept[count:], non_negative(system - baseline[:, None]))
 
 
-def _places(hidden: Holdout) -> tuple[Rows, Rows]:
-    """Users and items of the target ratings, [R] each, over the items of the training ratings."""
-    return hidden.target.rows, hidden.target.columns.astype(np.int64)
+def _places(hidden: Holdout) -> Places:
+    """Those of the target ratings, over the items of the training ratings."""
+    target = hidden.target
+    return Places(target.rows, target.columns.astype(np.int64), target.times)
 
 
 def _said(model: Recommender, hidden: Holdout) -> Arrays:
     """What a model that was fitted to the rest says of what was hidden from it: [R]."""
-    return {_SAID: model._stars_at(hidden.history, *_places(hidden))}
+    return {_SAID: model._stars_at(hidden.history, _places(hidden))}
 
 
 def non_negative(system: Floats) -> Floats:

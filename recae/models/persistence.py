@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from recae.catalog import Catalog
 from recae.errors import DataError
+from recae.features import Coding
 from recae.ids import Ids
 from recae.models.base import Fitted, Recommender
 from recae.models.baseline import Baseline
@@ -46,6 +47,8 @@ def save_model(model: Recommender, folder: Path) -> Path:
             "scale": list(fitted.scale),
             "mu": fitted.baseline.mu,
             "catalog": None if fitted.catalog is None else fitted.catalog.to_json(),
+            "user_coding": fitted.user_coding and fitted.user_coding.to_json(),
+            "item_coding": fitted.item_coding and fitted.item_coding.to_json(),
         }
         (new / _CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False), "utf-8")
         own = {_OWN + name: np.ascontiguousarray(a) for name, a in model.state().items()}
@@ -119,6 +122,10 @@ def _common(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, int]:
     return kinds, all_of_them
 
 
+def _coding(stored: dict[str, Any] | None) -> Coding | None:
+    return None if stored is None else Coding.from_json(stored)
+
+
 def _revive(
     config: dict[str, Any], arrays: dict[str, NDArray[Any]], users: Ids, items: Ids
 ) -> Recommender:
@@ -135,6 +142,8 @@ def _revive(
         Baseline(config["mu"], arrays["baseline_items"]),
         arrays["item_counts"],
         arrays["user_digests"],
+        _coding(config.get("user_coding")),
+        _coding(config.get("item_coding")),
     )
     own = {k.removeprefix(_OWN): v for k, v in arrays.items() if k.startswith(_OWN)}
     model.restore(own)

@@ -17,27 +17,49 @@ from recae.nn.sparse import Matrix, Structure
 
 
 class Seen(NamedTuple):
-    """What an encoder may read: the entries that are not hidden, hidden ones having value zero."""
+    """What an encoder may read: the entries that are not hidden, hidden ones having value zero, and
+    side data of the rows and of the columns."""
 
     values: Matrix
     mask: Matrix
     counts: Tensor
     """[R]: entries seen in each row."""
+    row_side: Matrix | None = None
+    """[R, F], or None: what is known of the rows beside their entries."""
+    column_side: Matrix | None = None
+    """[C, G], or None."""
 
     @classmethod
-    def of(cls, values: Matrix, mask: Matrix) -> Seen:
-        return cls(values, mask, mask.row_sums())
+    def of(
+        cls,
+        values: Matrix,
+        mask: Matrix,
+        row_side: Matrix | None = None,
+        column_side: Matrix | None = None,
+    ) -> Seen:
+        return cls(values, mask, mask.row_sums(), row_side, column_side)
 
     @classmethod
-    def everything(cls, structure: Structure, values: Tensor) -> Seen:
+    def everything(
+        cls,
+        structure: Structure,
+        values: Tensor,
+        row_side: Matrix | None = None,
+        column_side: Matrix | None = None,
+    ) -> Seen:
         """All entries, none hidden: `values` [E], row-major."""
         ones = Matrix.of(structure, torch.ones_like(values))
-        return cls.of(Matrix.of(structure, values), ones)
+        return cls.of(Matrix.of(structure, values), ones, row_side, column_side)
+
+    def where(self, kept: Tensor) -> Seen:
+        """Only the entries where `kept` [E], row-major, is 1 and not 0."""
+        mask = Matrix.of(self.values.structure, kept)
+        return Seen.of(self.values * mask, mask, self.row_side, self.column_side)
 
     @property
     def T(self) -> Seen:  # noqa: N802
         """The same entries read by columns."""
-        return Seen.of(self.values.T, self.mask.T)
+        return Seen.of(self.values.T, self.mask.T, self.column_side, self.row_side)
 
 
 class Codes(NamedTuple):

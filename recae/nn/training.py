@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from recae.nn.sides import Network, Seen
-from recae.nn.sparse import Matrix, Structure, at_entries, biases_at_entries
+from recae.nn.sparse import at_entries, biases_at_entries
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Training:
     `reconstruct`: input = target = all entries (Sedhain et al. 2015)."""
     hide: tuple[float, float] = (0.2, 0.5)
     """`split`: the share of hidden entries is drawn uniformly between these at every step."""
+    cold: float = 0.0
+    """`split`: of this share of the users, and of the items, everything is hidden at a step, so
+    that the encoders learn to do with side data alone."""
     steps: int = 400
     """Full-batch steps; the budget is fixed, so that no epoch is ever picked."""
     learning_rate: float = 5e-3
@@ -53,6 +56,7 @@ class Training:
         _require(len(self.hide) == 2, "hide must be two numbers, the lowest and the highest share")
         low, high = self.hide
         _require(0 < low <= high < 1, "hide must be (lowest, highest) share, between 0 and 1")
+        _require(0 <= self.cold < 1, "cold must be at least 0 and below 1")
         _require(self.steps >= 1, "steps must be at least 1")
         _require(self.reports >= 1, "reports must be at least 1")
         _require(0 < self.learning_rate < math.inf, "learning_rate must be positive and finite")
@@ -154,29 +158,27 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def train(
     network: Network,
-    structure: Structure,
-    residuals: Tensor,
+    data: Seen,
     settings: Training,
     *,
     validate: Validate | None = None,
     report: Report | None = None,
     resume: Path | None = None,
 ) -> Network:
-    """Fit `network` to `residuals` [E] (row-major, on the structure's device); returns the network
-    that predicts (the moving average of the weights, in evaluation mode).
+    """Fit `network` to the values of `data`, nothing of it hidden yet; returns the network that
+    predicts (the moving average of the weights, in evaluation mode).
 
     Randomness comes from torch's global generator: call inside `fork_rng`. Raises DivergedError.
     """
+    device = data.counts.device
     state = _State(network, settings)
     if resume is not None:
-        state.load(resume, residuals.device)
-    data = Matrix.of(structure, residuals)
-    ones = Matrix.of(structure, torch.ones_like(residuals))
+        state.load(resume, device)
     began, every = time.perf_counter(), math.ceil(settings.steps / settings.reports)
-    total = residuals.new_zeros(())
+    total = data.counts.new_zeros(())
     network.train()
     for step in range(state.step, settings.steps):
-        loss, error = _loss(network, data, ones, settings)
+        loss, error = _loss(network, data, settings)
         for group in state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * _cosine(step, settings.steps)
         state.optimizer.zero_grad()
@@ -195,7 +197,7 @@ def train(
                 if validate is not None:
                     metrics |= validate(_predictor(state))
                 seconds = time.perf_counter() - began
-                save = _saver(state, residuals.device)
+                save = _saver(state, device)
                 report(Progress(state.step, settings.steps, seconds, metrics, save))
     return _predictor(state)
 
@@ -214,16 +216,14 @@ def _cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _loss(
-    network: Network, data: Matrix, ones: Matrix, settings: Training
-) -> tuple[Tensor, Tensor]:
+def _loss(network: Network, data: Seen, settings: Training) -> tuple[Tensor, Tensor]:
     """The loss of one step, and within it the mean squared error (detached)."""
-    hidden, seen = _hide(data, ones, settings)
+    hidden, seen = _hide(data, settings)
     rows, columns = network(seen)
-    structure = data.structure
+    structure = data.values.structure
     predicted = at_entries(structure, rows.vectors, columns.vectors)
     predicted = predicted + biases_at_entries(structure, rows.bias, columns.bias)
-    squares = (predicted - data.by_row) ** 2
+    squares = (predicted - data.values.by_row) ** 2
     count: Tensor | int = len(squares)
     if hidden is not None:
         squares = squares * hidden
@@ -237,12 +237,17 @@ def _loss(
     return loss, error.detach()
 
 
-def _hide(data: Matrix, ones: Matrix, settings: Training) -> tuple[Tensor | None, Seen]:
+def _hide(data: Seen, settings: Training) -> tuple[Tensor | None, Seen]:
     """Which entries are hidden ([E], 0 or 1; None: the loss is over all), and what remains."""
     if settings.objective == "reconstruct":
-        return None, Seen.of(data, ones)
+        return None, data
+    values, structure = data.values.by_row, data.values.structure
     low, high = settings.hide
-    share = low + (high - low) * torch.rand((), device=data.by_row.device)
-    kept = (torch.rand_like(data.by_row) >= share).to(data.by_row.dtype)
-    mask = Matrix.of(data.structure, kept)
-    return 1 - kept, Seen.of(data * mask, mask)
+    share = low + (high - low) * torch.rand((), device=values.device)
+    kept = (torch.rand_like(values) >= share).to(values.dtype)
+    if settings.cold:
+        n_rows, n_columns = structure.shape
+        warm_rows = torch.rand(n_rows, device=values.device) >= settings.cold
+        warm_columns = torch.rand(n_columns, device=values.device) >= settings.cold
+        kept *= (warm_rows[structure.row_of_entry] & warm_columns[structure.columns]).to(kept.dtype)
+    return 1 - kept, data.where(kept)

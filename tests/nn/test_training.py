@@ -10,7 +10,7 @@ import torch
 
 from recae.nn.encoders import Dense
 from recae.nn.sides import Network, Seen, Sum, Table, encode
-from recae.nn.sparse import Matrix, Structure
+from recae.nn.sparse import Structure
 from recae.nn.training import DivergedError, Progress, Training, _hide, _loss, train
 from tests.nn.test_sparse import structure_of
 
@@ -39,9 +39,8 @@ def problem(seed: int = 0) -> tuple[Network, Structure, torch.Tensor]:
 
 def test_hidden_entries_are_neither_read_nor_counted() -> None:
     _, structure, residuals = problem()
-    data = Matrix.of(structure, residuals)
-    ones = Matrix.of(structure, torch.ones_like(residuals))
-    hidden, seen = _hide(data, ones, replace(SETTINGS, hide=(0.5, 0.5)))
+    data = Seen.everything(structure, residuals)
+    hidden, seen = _hide(data, replace(SETTINGS, hide=(0.5, 0.5)))
     assert hidden is not None
     assert 0 < hidden.sum() < len(hidden)
     torch.testing.assert_close(seen.mask.by_row, 1 - hidden)
@@ -55,9 +54,8 @@ def test_an_entry_of_value_zero_is_still_rated() -> None:
     """The mask is never computed as value != 0: an exactly average rating would vanish."""
     _, structure, residuals = problem()
     residuals[0] = 0
-    data = Matrix.of(structure, residuals)
-    ones = Matrix.of(structure, torch.ones_like(residuals))
-    _, seen = _hide(data, ones, replace(SETTINGS, objective="reconstruct"))
+    data = Seen.everything(structure, residuals)
+    _, seen = _hide(data, replace(SETTINGS, objective="reconstruct"))
     assert seen.mask.by_row[0] == 1
     assert seen.counts.sum() == len(residuals)
 
@@ -65,12 +63,11 @@ def test_an_entry_of_value_zero_is_still_rated() -> None:
 def test_the_split_loss_is_over_hidden_entries_only() -> None:
     network, structure, residuals = problem()
     network.eval()
-    data = Matrix.of(structure, residuals)
-    ones = Matrix.of(structure, torch.ones_like(residuals))
+    data = Seen.everything(structure, residuals)
     torch.manual_seed(5)
-    loss, error = _loss(network, data, ones, SETTINGS)
+    loss, error = _loss(network, data, SETTINGS)
     torch.manual_seed(5)
-    hidden, seen = _hide(data, ones, SETTINGS)
+    hidden, seen = _hide(data, SETTINGS)
     assert hidden is not None
     rows, columns = network(seen)
     dense = rows.vectors @ columns.vectors.T + rows.bias[:, None] + columns.bias
@@ -84,11 +81,10 @@ def test_l2_stands_beside_the_sum_of_squares_and_spares_biases() -> None:
     """Sedhain et al. 2015, eq. 2: sum of squares + lambda / 2 (|W|^2 + |V|^2)."""
     network, structure, residuals = problem()
     network.eval()
-    data = Matrix.of(structure, residuals)
-    ones = Matrix.of(structure, torch.ones_like(residuals))
-    plain, _ = _loss(network, data, ones, replace(SETTINGS, objective="reconstruct"))
+    data = Seen.everything(structure, residuals)
+    plain, _ = _loss(network, data, replace(SETTINGS, objective="reconstruct"))
     settings = replace(SETTINGS, objective="reconstruct", l2=3.0, shrink_biases=False)
-    with_l2, _ = _loss(network, data, ones, settings)
+    with_l2, _ = _loss(network, data, settings)
     shrunk, spared = network.shrunk(biases=False)
     names = {n for n, p in network.named_parameters() if any(p is other for other in spared)}
     assert names == {"rows.code_bias", "columns.code_bias"}
@@ -107,7 +103,7 @@ def test_training_lowers_the_error_and_predicts_by_the_average() -> None:
     signal = left[structure.row_of_entry] * right[structure.columns.long()]
     seen: list[Progress] = []
     settings = replace(SETTINGS, steps=300, learning_rate=0.05, objective="reconstruct", ema=0.9)
-    fitted = train(network, structure, signal, settings, report=seen.append)
+    fitted = train(network, Seen.everything(structure, signal), settings, report=seen.append)
     assert seen[-1].metrics["train/rmse"] < 0.5 * seen[0].metrics["train/rmse"]
     assert [p.step for p in seen] == list(range(50, 301, 50))
     assert fitted is not network
@@ -116,7 +112,7 @@ def test_training_lowers_the_error_and_predicts_by_the_average() -> None:
 
 def test_without_averaging_the_last_weights_predict() -> None:
     network, structure, residuals = problem()
-    fitted = train(network, structure, residuals, replace(SETTINGS, ema=0.0))
+    fitted = train(network, Seen.everything(structure, residuals), replace(SETTINGS, ema=0.0))
     for ours, theirs in zip(fitted.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -133,7 +129,9 @@ def test_a_resumed_training_equals_one_that_never_stopped(tmp_path: Path, object
                 progress.save(tmp_path / "checkpoint")
                 raise KeyboardInterrupt
 
-        return train(network, structure, residuals, settings, report=report, resume=resume)
+        return train(
+            network, Seen.everything(structure, residuals), settings, report=report, resume=resume
+        )
 
     whole = trained(None)
     with pytest.raises(KeyboardInterrupt):
@@ -149,7 +147,7 @@ def test_a_diverging_loss_stops_training() -> None:
     network, structure, residuals = problem()
     residuals[3] = float("inf")
     with pytest.raises(DivergedError, match="step"):
-        train(network, structure, residuals, SETTINGS)
+        train(network, Seen.everything(structure, residuals), SETTINGS)
 
 
 def test_the_sum_of_two_sides() -> None:
