@@ -360,7 +360,7 @@ def tune(
     console.show_study(screen, study)
     _keep_trials(study.trials, out, as_json)
     if interrupted is not None:
-        how = f"; recae tune {space} --model {model} --resume goes on" if track else ""
+        how = ": the same command goes on with --resume" if track else ""
         print(f"interrupted{how}", file=sys.stderr)
         raise interrupted
 

@@ -211,7 +211,8 @@ def watching_trials(console: Console) -> Iterator[StudyListener]:
 
 
 def _trial_line(trial: Trial) -> str:
-    loss = f" {trial.loss:.4f}" if math.isfinite(trial.loss) else ""
+    at = " at" if trial.state == "pruned" else ""
+    loss = f"{at} {trial.loss:.4f}" if math.isfinite(trial.loss) else ""
     why = f": {trial.reason}" if trial.reason else ""
     return f"trial {trial.number}: {trial.state}{loss} in {trial.seconds:.1f} s{why}"
 

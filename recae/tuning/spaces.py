@@ -192,8 +192,8 @@ def _choices(
     for key, value in table.items():
         name = prefix + key
         if key not in default:
-            known = [known for known, _ in flat(default)]
-            raise RecipeError(f"{where}: there is no setting {name!r}{_hint(key, known)}")
+            known = [known for known, _ in flat(default, prefix)]
+            raise RecipeError(f"{where}: there is no setting {name!r}{_hint(name, known)}")
         inner = default[key]
         if isinstance(inner, Mapping):
             if not isinstance(value, Mapping):

@@ -39,8 +39,9 @@ _REPORTS: Final = 10
 """How often a trial is judged on every inner split. Trials of different length are compared at the
 same share of their training, and a share more often would cost more than it tells."""
 _REPORTS_SETTING: Final = "training.reports"
-_WARMUP: Final = 3
-"""Reports before a trial may be pruned: early in training a high learning rate looks bad."""
+_WARMUP: Final = 5
+"""Reports before a trial may be pruned: learning rates fall to zero, and early in training a high
+one looks worse than it ends."""
 _STARTUP: Final = 4
 """Trials that end before any is pruned."""
 
