@@ -90,9 +90,7 @@ def timeless(trials: list[Trial]) -> list[Trial]:
 # --- spaces
 
 
-@pytest.mark.parametrize(
-    "path", sorted((PIPELINES / "spaces").glob("*.toml")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.toml")), ids=lambda p: p.stem)
 def test_the_spaces_of_the_pipelines_can_be_used(path: Path) -> None:
     spaces = read_spaces(path)
     for model in spaces.choices:
@@ -116,7 +114,7 @@ def test_inner_splits(tmp_path: Path) -> None:
 SPACE_MISTAKES: dict[str, tuple[str, str]] = {
     "no such model": (
         '[[space]]\nmodels = ["mff"]',
-        "no model is called 'mff': did you mean 'mf'?",
+        "called 'mff': did you mean 'mf'?",
     ),
     "no models": ("[[space]]\nk = [1]", "needs models"),
     "model twice": ('[[space]]\nmodels = ["mf"]\n' * 2, "two [[space]] are for 'mf'"),

@@ -103,6 +103,8 @@ class OpenStudy:
             best = trials[0]
             values = {**counts, "loss": best.loss, "seconds": sum(t.seconds for t in trials)}
             self._client.log_batch(self.id, metrics=_metrics(values, 0))
+            if best.state != "finished":
+                return
             with tempfile.TemporaryDirectory() as scratch:
                 file = Path(scratch) / "best.toml"
                 file.write_text(as_toml(best.model, best.settings) + "\n", "utf-8")

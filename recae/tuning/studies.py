@@ -47,8 +47,6 @@ _STARTUP: Final = 4
 
 _OUTCOME: Final = "outcome"
 """What a trial keeps in Optuna's file: the fields of Trial that are not known from elsewhere."""
-_BY_DEFAULT: Final = "by_default"
-"""Marks the trial of the model as it is by default."""
 
 
 class Study:
@@ -125,10 +123,11 @@ class Study:
     def _next(self, tracked: TrackedStudy) -> Trial:
         """Draw, try, and keep what came of it."""
         number = len(self.trials)
-        # A seed for every trial: a study that goes on draws what it would have drawn anyway.
+        # A seed for every trial: a study that goes on draws what it would have drawn anyway, also
+        # for the trial that was interrupted.
         self._study.sampler = _sampler(self._seed, number)
-        asked = self._study.ask()
-        settings = self._drawn(asked)
+        asked = self._study.ask() if number else self._asked_for_defaults()
+        settings = self._drawn(asked) if number else {}
         self._listener.on_start(number, self._model)
         with tracked.trial(number, self._default | settings) as kept:
             began = time.perf_counter()
@@ -142,14 +141,24 @@ class Study:
         return trial
 
     def _drawn(self, asked: optuna.Trial) -> dict[str, Any]:
-        """Settings by dotted name. The trial of the defaults has none; it takes those of its
-        values that could have been drawn, so that the sampler learns from them."""
-        if not asked.user_attrs.get(_BY_DEFAULT):
-            return {name: choice.draw(asked, name) for name, choice in self._choices.items()}
-        for name, choice in self._choices.items():
-            if choice.holds(self._default[name]):
-                choice.draw(asked, name)
-        return {}
+        """Settings by dotted name."""
+        return {name: choice.draw(asked, name) for name, choice in self._choices.items()}
+
+    def _asked_for_defaults(self) -> optuna.Trial:
+        """The trial of the model as it is by default, with those of its values that could have
+        been drawn, so that the sampler learns from them."""
+        known = {
+            name: choice
+            for name, choice in self._choices.items()
+            if choice.holds(self._default[name])
+        }
+        if all(trial.state.name != "WAITING" for trial in self._study.get_trials(deepcopy=False)):
+            told = {name: choice.told(self._default[name]) for name, choice in known.items()}
+            self._study.enqueue_trial(told)
+        asked = self._study.ask()
+        for name, choice in known.items():
+            choice.draw(asked, name)
+        return asked
 
     def _tried(
         self, asked: optuna.Trial, settings: dict[str, Any], kept: TrackedTrial
@@ -208,9 +217,10 @@ class Study:
             self._listener.on_progress((place + share) / len(self._splits), progress)
             report = math.floor(share * _REPORTS)
             # The last one is judged when it is scored, with everything that scoring says.
-            if recipe.model.predicts_stars and judged < report < _REPORTS:
+            value = progress.metrics.get("val/rmse")
+            if value is not None and recipe.model.predicts_stars and judged < report < _REPORTS:
                 judged = report
-                judge(place * _REPORTS + report, progress.metrics["val/rmse"])
+                judge(place * _REPORTS + report, value)
 
         return on_epoch
 
@@ -221,15 +231,12 @@ class Study:
         import optuna
 
         folder, name = self._tracker.folder, self.plan.name
-        study = optuna.create_study(
+        return optuna.create_study(
             study_name=name,
             storage=None if folder is None else _storage(folder / f"{name}.jsonl"),
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(_STARTUP, _WARMUP),
         )
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(self._known_defaults(), user_attrs={_BY_DEFAULT: True})
-        return study
 
     def _digest(self) -> str:
         """SHA-256 of all that decides what the trials are."""
@@ -241,25 +248,14 @@ class Study:
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
-    def _known_defaults(self) -> dict[str, Any]:
-        """The values of the model as it is by default that could have been drawn."""
-        return {
-            name: choice.told(self._default[name])
-            for name, choice in self._choices.items()
-            if choice.holds(self._default[name])
-        }
-
     def _settle_interrupted(self) -> None:
-        """What an interrupted process left open is tried again, first of all; nothing is drawn
-        anew for it."""
+        """A trial that an interrupted process left open is given up, and drawn again; one that
+        was over, of which Optuna was not told any more, counts."""
         for left in self._study.get_trials(deepcopy=False):
-            if left.state.name != "RUNNING":
-                continue
-            if outcome := left.user_attrs.get(_OUTCOME):
-                _tell(self._study, left.number, Trial(left.number, self._model, **outcome))
-                continue
-            _tell(self._study, left.number, None)
-            self._study.enqueue_trial(left.params, user_attrs=left.user_attrs)
+            if left.state.name == "RUNNING":
+                outcome = left.user_attrs.get(_OUTCOME)
+                over = Trial(left.number, self._model, **outcome) if outcome else None
+                _tell(self._study, left.number, over)
 
     def _kept(self) -> list[Trial]:
         over = [
@@ -317,7 +313,8 @@ def _named(study: str, folder: Path | None, resume: bool) -> str:
     number = max((int(file.stem.rpartition("-")[2]) for file in files), default=0)
     if resume and not number:
         raise RecaeError(
-            f"there is nothing to resume: no study of this space, model, seed and data in {folder}"
+            "there is nothing to resume: no study of this space, model, seed and data is in "
+            f"{folder or 'any folder'}"
         )
     return f"{study}-{number if resume else number + 1}"
 
