@@ -217,11 +217,17 @@ def _trial_line(trial: Trial) -> str:
     return f"trial {trial.number}: {trial.state}{loss} in {trial.seconds:.1f} s{why}"
 
 
-def show_trials(console: Console, trials: Sequence[Trial], loss_name: str = "loss") -> None:
-    """The trials, best first, with the settings that were chosen for them."""
+def show_trials(console: Console, trials: Sequence[Trial]) -> None:
+    """The trials, best first, with the settings that were chosen for them; a table a measure."""
+    for measure in dict.fromkeys(trial.measure for trial in best_first(trials)):
+        alike = [trial for trial in trials if trial.measure == measure]
+        print_table(console, _trials_table(alike, measure))
+
+
+def _trials_table(trials: Sequence[Trial], measure: str) -> Table:
     names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
     short = [name.rpartition(".")[2] for name in names]
-    header = ["trial", "model", "state", *short, loss_name, "seconds"]
+    header = ["trial", "model", "state", *short, measure, "seconds"]
     rows = [
         [
             str(trial.number),
@@ -233,7 +239,7 @@ def show_trials(console: Console, trials: Sequence[Trial], loss_name: str = "los
         ]
         for trial in best_first(trials)
     ]
-    print_table(console, rich_table(header, rows, left=3))
+    return rich_table(header, rows, left=3)
 
 
 def _setting(settings: Mapping[str, Any], name: str) -> str:
@@ -245,7 +251,7 @@ def show_study(console: Console, study: Study) -> None:
     if not study.trials:
         console.print("no trial has ended")
         return
-    show_trials(console, study.trials, study.loss_name)
+    show_trials(console, study.trials)
     states = [trial.state for trial in study.trials]
     ended = ", ".join(
         f"{states.count(state)} {state}" for state in ("finished", "pruned", "failed")
@@ -255,11 +261,9 @@ def show_study(console: Console, study: Study) -> None:
     if study.best is None:
         console.print("no trial has finished: there are no best settings")
         return
-    console.print(
-        f"best on validation, trial {study.best.number}, {study.loss_name} {study.best.loss:.4f}:\n"
-    )
-    block = as_toml(study.best.model, study.best.settings)
-    console.print(block, markup=False, soft_wrap=True)
+    best = study.best
+    console.print(f"best on validation, trial {best.number}, {best.measure} {best.loss:.4f}:\n")
+    console.print(as_toml(best.model, best.settings), markup=False, soft_wrap=True)
 
 
 def print_table(console: Console, built: Table) -> None:

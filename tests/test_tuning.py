@@ -193,6 +193,20 @@ def test_what_is_drawn_lies_in_the_space(tmp_path: Path) -> None:
 # --- what judges
 
 
+def test_what_is_measured_differently_is_not_mixed() -> None:
+    def trial(number: int, state: Any, measure: str, loss: float) -> Trial:
+        return Trial(number, "m", {}, state, measure, loss, 1.0)
+
+    trials = [
+        trial(0, "finished", "1 - NDCG@10", 0.1),
+        trial(1, "failed", "RMSE", math.inf),
+        trial(2, "pruned", "RMSE", 0.2),
+        trial(3, "finished", "RMSE", 0.9),
+        trial(4, "finished", "RMSE", 0.8),
+    ]
+    assert [each.number for each in best_first(trials)] == [4, 3, 2, 1, 0]
+
+
 def test_the_first_trial_is_the_default_and_the_best_is_no_worse(tmp_path: Path) -> None:
     found = study(tmp_path)
     found.run(6)
@@ -239,7 +253,7 @@ def test_a_split_without_validation_is_one_of_training_ratings(tmp_path: Path) -
 def test_models_that_only_rank(tmp_path: Path) -> None:
     found = study(tmp_path, "implicit-als", '[[space]]\nmodels = ["implicit-als"]\nk = [2, 3, 4]')
     found.run(3)
-    assert found.loss_name == "1 - NDCG@10"
+    assert {trial.measure for trial in found.trials} == {"1 - NDCG@10"}
     assert all(0 < trial.loss < 1 for trial in found.trials)
     assert {trial.state for trial in found.trials} == {"finished"}
 

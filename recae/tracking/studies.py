@@ -28,9 +28,8 @@ class MlflowStudies:
     """Keeps studies; a `tuning.StudyTracker`."""
 
     def __init__(self, store: Store) -> None:
-        """Raises RecaeError where the store cannot be reached."""
+        """The store is opened when a study is."""
         self._store = store
-        self._client = store.open(create=True)
         self.folder: Path | None = store.studies
 
     @contextmanager
@@ -41,33 +40,35 @@ class MlflowStudies:
         Raises RecaeError where the store cannot be reached, and where the study is still going on
         in another process.
         """
+        client = self._store.open(create=True)
         with explained(self._store):
-            opened = OpenStudy(self._client, self._store, plan, self._parent(plan))
-        with _ended(self._client, opened.id) as ends:
+            opened = OpenStudy(client, self._store, plan, self._parent(client, plan))
+        with _ended(client, opened.id) as ends:
             yield opened
             ends.append("FINISHED")
 
-    def _parent(self, plan: StudyPlan) -> str:
-        known = self._known(plan) if plan.resumed else None
+    def _parent(self, client: MlflowClient, plan: StudyPlan) -> str:
+        known = _known(client, plan) if plan.resumed else None
         if known is not None:
             tags = [RunTag(key, value) for key, value in whereabouts().items()]
-            self._client.log_batch(known, tags=tags)
-            self._client.update_run(known, status="RUNNING")
+            client.log_batch(known, tags=tags)
+            client.update_run(known, status="RUNNING")
             return known
-        place = experiment(self._client, self._store, plan.experiment)
-        run = self._client.create_run(place, tags=_tags(plan), run_name=plan.name)
-        self._client.log_batch(run.info.run_id, params=params(plan.settings))
-        self._client.log_inputs(run.info.run_id, [dataset(plan.data, plan.data_digest)])
+        place = experiment(client, self._store, plan.experiment)
+        run = client.create_run(place, tags=_tags(plan), run_name=plan.name)
+        client.log_batch(run.info.run_id, params=params(plan.settings))
+        client.log_inputs(run.info.run_id, [dataset(plan.data, plan.data_digest)])
         return str(run.info.run_id)
 
-    def _known(self, plan: StudyPlan) -> str | None:
-        """The parent run of a study that goes on; None where it was deleted."""
-        for run in search(self._client, f"tags.`recae.study` = '{plan.name}'"):
-            if "recae.trial" not in run.data.tags:
-                if run.info.status == "RUNNING":
-                    raise RecaeError(f"the study {plan.name} is going on in another process")
-                return str(run.info.run_id)
-        return None
+
+def _known(client: MlflowClient, plan: StudyPlan) -> str | None:
+    """The parent run of a study that goes on; None where it was deleted."""
+    for run in search(client, f"tags.`recae.study` = '{plan.name}'"):
+        if "recae.trial" not in run.data.tags:
+            if run.info.status == "RUNNING":
+                raise RecaeError(f"the study {plan.name} is going on in another process")
+            return str(run.info.run_id)
+    return None
 
 
 class OpenStudy:

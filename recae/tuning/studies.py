@@ -29,7 +29,7 @@ from recae.tuning.trials import (
     UntrackedStudies,
     best_first,
     loss,
-    loss_name,
+    measure,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Study:
         self._listener.on_data(ratings, self._splits)
         recipe = spaces.inner[0]
         default = json.loads(json.dumps(plain(spaces.recipe(model, {}).model.params)))
+        self._measure = measure(spaces.recipe(model, {}))
         self._default: dict[str, Any] = dict(flat(default))
         self.trials: list[Trial] = []
         """Those that are over, in their order; known while it runs."""
@@ -97,11 +98,6 @@ class Study:
         """The best trial that finished."""
         finished = [trial for trial in self.trials if trial.state == "finished"]
         return best_first(finished)[0] if finished else None
-
-    @property
-    def loss_name(self) -> str:
-        """What the loss of a trial is."""
-        return loss_name(self._spaces.recipe(self._model, {}))
 
     def run(self, trials: int) -> None:
         """Go on until there are `trials` in all; an interrupt leaves those there are.
@@ -133,7 +129,9 @@ class Study:
             began = time.perf_counter()
             state, value, reason = self._tried(asked, settings, kept)
             seconds = time.perf_counter() - began
-            trial = Trial(number, self._model, settings, state, value, seconds, reason)
+            trial = Trial(
+                number, self._model, settings, state, self._measure, value, seconds, reason
+            )
             # Before Optuna is told, so that a trial that is over for Optuna has an outcome.
             asked.set_user_attr(_OUTCOME, _outcome(trial))
             _tell(self._study, asked, trial)
@@ -188,7 +186,7 @@ class Study:
         def judge(step: int, values: list[float]) -> None:
             seen.append(float(np.mean(values)))
             if not math.isfinite(seen[-1]):
-                raise RecaeError(f"its {loss_name(recipe)} is {seen[-1]}")
+                raise RecaeError(f"its {self._measure} is {seen[-1]}")
             asked.report(seen[-1], step)
             if step < _REPORTS * len(self._splits) and asked.should_prune():
                 raise _PrunedError

@@ -24,6 +24,8 @@ from recae.tuning.spaces import Spaces
 N: Final = 10
 """Length of the lists by which models that only rank are judged."""
 
+RMSE: Final = "RMSE"
+
 State: TypeAlias = Literal["finished", "pruned", "failed"]
 
 
@@ -36,9 +38,11 @@ class Trial:
     settings: dict[str, Any]
     """Those chosen, by dotted name; none: the model as it is by default."""
     state: State
+    measure: str
+    """What the loss is: RMSE in stars, or 1 - NDCG@10 of a model that only ranks."""
     loss: float
-    """Mean over the inner splits of RMSE in stars, or of 1 - NDCG@10 of a model that only ranks.
-    Where pruned, the last that was seen of it; infinite where failed."""
+    """Mean over the inner splits. Where pruned, the last that was seen of it; infinite where
+    failed."""
     seconds: float
     """On all inner splits, with scoring."""
     reason: str = ""
@@ -51,6 +55,7 @@ class Trial:
             "trial": self.number,
             "model": self.model,
             "state": self.state,
+            "measure": self.measure,
             "loss": self.loss,
             "seconds": self.seconds,
             "settings": self.settings,
@@ -167,13 +172,13 @@ def loss(
     found = evaluate(model, holdout, n=N).metrics
     value = found["rmse"] if model.predicts_stars else 1 - found[f"ndcg_at_{N}"]
     if not math.isfinite(value):
-        raise RecaeError(f"its {loss_name(recipe)} is {value}")
+        raise RecaeError(f"its {measure(recipe)} is {value}")
     return value
 
 
-def loss_name(recipe: ModelRecipe) -> str:
+def measure(recipe: ModelRecipe) -> str:
     """What `loss` is for this model."""
-    return "RMSE" if recipe.model.predicts_stars else f"1 - NDCG@{N}"
+    return RMSE if recipe.model.predicts_stars else f"1 - NDCG@{N}"
 
 
 def frozen(
@@ -189,7 +194,7 @@ def frozen(
         began = time.perf_counter()
         state, mean, reason = _score(model, splits, seed)
         seconds = time.perf_counter() - began
-        trials.append(Trial(number, model.name, {}, state, mean, seconds, reason))
+        trials.append(Trial(number, model.name, {}, state, measure(model), mean, seconds, reason))
         listener.on_finish(trials[-1])
     return trials
 
@@ -202,9 +207,10 @@ def _score(model: ModelRecipe, splits: Sequence[Split], seed: int) -> tuple[Stat
 
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Finished ones by loss, then pruned ones, of which less is known, then failed ones."""
+    """By what is measured; finished ones by loss, then pruned ones, of which less is known, then
+    failed ones."""
     states: tuple[State, ...] = ("finished", "pruned", "failed")
-    return sorted(trials, key=lambda trial: (states.index(trial.state), trial.loss))
+    return sorted(trials, key=lambda t: (t.measure != RMSE, states.index(t.state), t.loss))
 
 
 def as_toml(model: str, settings: Mapping[str, Any]) -> str:
