@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import sys
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from recae.ratings import Ratings
     from recae.recipes import DataRecipe, Recipe
     from recae.splits import Holdout
+    from recae.tuning import Spaces, Study, Trial
 
 app = typer.Typer(
     help="Rating autoencoders: train on rating matrices, recommend, compare tracked experiments.",
@@ -299,6 +301,121 @@ def _refuse_another_split(model: str, recipe: Recipe) -> None:
                 f"{model} was trained with other {part} settings than this recipe's, so its "
                 "training ratings would count as held-out: use the recipe it was trained with"
             )
+
+
+# --- tune
+
+
+@app.command()
+def tune(
+    space: Annotated[
+        Path, typer.Argument(help="A file of spaces, like those in pipelines/spaces.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="The model whose settings are searched.")
+    ] = None,
+    frozen: Annotated[
+        Path | None,
+        typer.Option(metavar="RECIPE", help="Instead: score the models of a recipe as they are."),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many in all, those resumed included.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the models.")] = 0,
+    experiment: Annotated[
+        str | None, typer.Option(help="Where it is tracked; none: by the data and the split.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the newest study of this space and model.")
+    ] = False,
+    track: Annotated[bool, typer.Option(help="Keep the trials in the tracking store.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Also write the trials to a CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the settings of a model, judged on validation ratings alone."""
+    from recae import console
+    from recae.tuning import frozen as score
+    from recae.tuning import read_spaces
+
+    if (model is None) == (frozen is None):
+        raise RecaeError("say what to tune: --model MODEL, or --frozen RECIPE.toml")
+    if frozen is not None and (resume or experiment is not None):
+        raise RecaeError("--frozen searches and tracks nothing: leave --resume, --experiment out")
+    if not track and (resume or experiment is not None):
+        raise RecaeError("--resume and --experiment need the tracking store: leave --no-track out")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise DataError(f"cannot write {out}: {what}")
+    spaces = read_spaces(space)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    screen = _console(err=as_json)
+    if model is None:
+        assert frozen is not None
+        from recae.recipes import read_recipe
+
+        recipe = read_recipe(frozen)
+        with console.watching_trials(screen) as listener:
+            found = score(spaces, recipe, seed=seed, listener=listener)
+        console.show_trials(screen, found)
+        _keep_trials(found, out, as_json)
+        return
+    study, interrupted = _study(spaces, model, seed, trials, track, experiment, resume, screen)
+    console.show_study(screen, study)
+    _keep_trials(study.trials, out, as_json)
+    if interrupted is not None:
+        how = ": the same command goes on with --resume" if track else ""
+        print(f"interrupted{how}", file=sys.stderr)
+        raise interrupted
+
+
+def _study(
+    spaces: Spaces,
+    model: str,
+    seed: int,
+    trials: int,
+    track: bool,
+    experiment: str | None,
+    resume: bool,
+    screen: Console,
+) -> tuple[Study, KeyboardInterrupt | None]:
+    """The study when it is over, or as far as it came before the interrupt."""
+    from recae import console
+    from recae.tuning import Study
+
+    tracker: Any = None
+    if track:
+        from recae.tracking import MlflowStudies, Store
+
+        tracker = MlflowStudies(Store())
+    with console.watching_trials(screen) as listener:
+        study = Study(
+            spaces,
+            model,
+            seed=seed,
+            tracker=tracker,
+            resume=resume,
+            experiment=experiment,
+            listener=listener,
+        )
+        try:
+            study.run(trials)
+        except KeyboardInterrupt as interrupt:
+            return study, interrupt
+    return study, None
+
+
+def _keep_trials(trials: list[Trial], out: Path | None, as_json: bool) -> None:
+    """As CSV and as JSON, where that was asked for; the best first."""
+    from recae.tuning import best_first
+
+    records = [trial.record for trial in best_first(trials)]
+    if out is not None:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(records[0]) if records else [])
+            writer.writeheader()
+            writer.writerows(r | {"settings": json.dumps(r["settings"])} for r in records)
+    if as_json:
+        _print_json(records)
 
 
 # --- recommend

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +23,8 @@ from recae.ratings import Ratings
 from recae.rendering import records, render, rich_table, table
 from recae.running import Listener, Outcome, Plan, Report
 from recae.splits import Split
+from recae.tuning import Study, StudyListener, Trial, as_toml, best_first
+from recae.tuning.trials import held_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +182,90 @@ def _show_example(console: Console, report: Report) -> None:
     frame = found.to_frame().drop(columns="user")
     frame["because"] = model.reasons(history, found.items[0][found.items[0] >= 0])
     show_recommendations(console, frame)
+
+
+@contextmanager
+def watching_trials(console: Console) -> Iterator[StudyListener]:
+    """A listener that prints a line a trial, and on a terminal shows a bar of the one going on."""
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
+    said = TextColumn("{task.fields[said]}")
+    with Progress(*columns, said, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0, said="", visible=False)
+
+        def on_data(ratings: Ratings, splits: list[Split]) -> None:
+            judged = ", ".join(f"{len(held_out(split).target):,}" for split in splits)
+            console.print(
+                f"{len(ratings):,} ratings of {len(ratings.users):,} users and "
+                f"{len(ratings.items):,} items; judged by {judged} held-out ones\n"
+            )
+
+        def on_start(number: int, model: str) -> None:
+            bar.reset(task, total=1.0, said="", visible=True, description=f"{model} {number}")
+
+        def on_progress(done: float, progress: Training) -> None:
+            bar.update(task, completed=done, said=_said(progress))
+
+        def on_finish(trial: Trial) -> None:
+            console.print(_trial_line(trial), markup=False)
+
+        yield StudyListener(on_data, on_start, on_progress, on_finish)
+        bar.update(task, visible=False)
+
+
+def _trial_line(trial: Trial) -> str:
+    at = " at" if trial.state == "pruned" else ""
+    loss = f"{at} {trial.loss:.4f}" if math.isfinite(trial.loss) else ""
+    why = f": {trial.reason}" if trial.reason else ""
+    return f"trial {trial.number}: {trial.state}{loss} in {trial.seconds:.1f} s{why}"
+
+
+def show_trials(console: Console, trials: Sequence[Trial]) -> None:
+    """The trials, best first, with the settings that were chosen for them; a table a measure."""
+    for measure in dict.fromkeys(trial.measure for trial in best_first(trials)):
+        alike = [trial for trial in trials if trial.measure == measure]
+        print_table(console, _trials_table(alike, measure))
+
+
+def _trials_table(trials: Sequence[Trial], measure: str) -> Table:
+    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    short = [name.rpartition(".")[2] for name in names]
+    header = ["trial", "model", "state", *short, measure, "seconds"]
+    rows = [
+        [
+            str(trial.number),
+            trial.model,
+            trial.state,
+            *(_setting(trial.settings, name) for name in names),
+            f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "-",
+            f"{trial.seconds:.1f}",
+        ]
+        for trial in best_first(trials)
+    ]
+    return rich_table(header, rows, left=3)
+
+
+def _setting(settings: Mapping[str, Any], name: str) -> str:
+    return json.dumps(settings[name], ensure_ascii=False) if name in settings else "default"
+
+
+def show_study(console: Console, study: Study) -> None:
+    """The table of a study, how its trials ended, and its best settings as a recipe's block."""
+    if not study.trials:
+        console.print("no trial has ended")
+        return
+    show_trials(console, study.trials)
+    states = [trial.state for trial in study.trials]
+    ended = ", ".join(
+        f"{states.count(state)} {state}" for state in ("finished", "pruned", "failed")
+    )
+    seconds = sum(trial.seconds for trial in study.trials)
+    console.print(f"{len(states)} trials: {ended}, in {seconds:.0f} s\n")
+    if study.best is None:
+        console.print("no trial has finished: there are no best settings")
+        return
+    best = study.best
+    console.print(f"best on validation, trial {best.number}, {best.measure} {best.loss:.4f}:\n")
+    console.print(as_toml(best.model, best.settings), markup=False, soft_wrap=True)
 
 
 def print_table(console: Console, built: Table) -> None:

@@ -380,15 +380,20 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError for a file that cannot be read, unknown keys and wrong types, with the path
     of the key.
     """
+    raw = read_toml(path)
+    for override in overrides:
+        _override(raw, override)
+    return parse(raw, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What the TOML file `path` says. Raises RecipeError for a file that cannot be read."""
     try:
-        raw = tomllib.loads(path.read_text("utf-8-sig"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as trouble:
         raise RecipeError(f"cannot read {path}: {trouble.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as trouble:
         raise RecipeError(f"{path} is not TOML: {trouble}") from None
-    for override in overrides:
-        _override(raw, override)
-    return parse(raw, str(path))
 
 
 def parse(raw: Mapping[str, Any], where: str = "the recipe") -> Recipe:

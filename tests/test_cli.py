@@ -36,7 +36,7 @@ TITLES = [
     "Amélie (2001)",
 ]
 N_USERS = 14
-HEAVY = ("torch", "numpy", "scipy", "pandas", "mlflow", "pyarrow", "matplotlib")
+HEAVY = ("torch", "numpy", "scipy", "pandas", "mlflow", "optuna", "pyarrow", "matplotlib")
 
 Recae = Callable[..., tuple[int, str, str]]
 
@@ -213,7 +213,8 @@ def test_output_that_nobody_reads(place: SimpleNamespace, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["data"], *([c] for c in ("train", "evaluate", "recommend", "compare", "ui"))]
+    "command",
+    [[], ["data"], *([c] for c in ("train", "evaluate", "tune", "recommend", "compare", "ui"))],
 )
 def test_every_command_explains_itself(command: list[str], recae: Recae) -> None:
     out = good(recae(*command, "--help"))
@@ -236,6 +237,7 @@ def test_version(recae: Recae) -> None:
         ["recommend", "m", "-n", "many", "--all"],
         ["evaluate", "m", "--share", "half"],
         ["data", "info"],
+        ["tune", "x.toml", "--model", "mf", "--trials", "0"],
     ],
 )
 def test_usage_mistakes(words: list[str], recae: Recae) -> None:
@@ -554,6 +556,19 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "lower training.learning_rate",
     ),
     "save into a file": ("train {recipe} --no-track --save {tmp}/empty", "is a file"),
+    # tune
+    "tune nothing": ("tune {space}", "--model MODEL, or --frozen RECIPE.toml"),
+    "tune both": ("tune {space} --model mf --frozen {recipe}", "--model MODEL, or --frozen"),
+    "no space file": ("tune {tmp}/none.toml --model mf", "cannot read"),
+    "garbage as space": ("tune {tmp}/garbage.bin --model mf", "is not TOML"),
+    "a recipe as space": ("tune {recipe} --model mf", "there is no setting 'name'"),
+    "tune the unknown": ("tune {space} --model mff", "did you mean 'mf'?"),
+    "tune what has no space": ("tune {space} --model bias", "no [[space]] is for 'bias'"),
+    "tune resume untracked": ("tune {space} --model mf --no-track --resume", "leave --no-track"),
+    "tune resume frozen": ("tune {space} --frozen {recipe} --resume", "leave --resume"),
+    "tune into a folder": ("tune {space} --model mf --no-track --out {tmp}", "it is a folder"),
+    "tune into nowhere": ("tune {space} --model mf --out {tmp}/no/t.csv", "there is no folder"),
+    "no frozen recipe": ("tune {space} --frozen {tmp}/none.toml", "cannot read"),
     # models
     "no model": ("recommend {tmp}/none --rate 101=5", "there is no model in"),
     "not a model": ("recommend {films} --rate 101=5", "there is no model in"),
@@ -653,6 +668,7 @@ def spoilt(place: SimpleNamespace, tmp_path: Path) -> dict[str, Path]:
         "broken": broken,
         "films": place.films,
         "recipe": place.recipe,
+        "space": Path(__file__).parents[1] / "pipelines" / "spaces" / "ml-latest-small.toml",
         "model": place.model,
     }
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -40,25 +39,6 @@ from recae.tracking import (
 AUTOREC = {"kind": "autorec-dual", "k": 4, "training": {"steps": 40}}
 BIAS = {"kind": "bias"}
 STACK = {"kind": "stack", "members": [{"kind": "average", "size": 2, "member": AUTOREC}, BIAS]}
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first use of a store creates its tables, which takes seconds: once."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        Store(folder).open(create=True)
-    return folder
-
-
-@pytest.fixture
-def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store of its own, with tables and without runs, in the current folder."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(empty_store, tmp_path / "recae-runs")
-    return Store()
 
 
 def write_ratings(folder: Path, item: Callable[[int], Any] = int) -> Path:

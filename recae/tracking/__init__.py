@@ -3,6 +3,8 @@
 A sweep is one invocation of a recipe. Its runs, one per model and seed, lie below a parent run
 named after the recipe when there are several. What a run needs in order to be found, compared and
 resumed stands in its tags (`recae.*`); what it measured in metrics, and in full in artifacts.
+A study of settings is a parent run with a run below it for every trial; these have no tag
+`recae.sweep`, so no comparison ever takes them for results.
 
 Importing this package imports MLflow, a second's work: import it inside functions.
 """
@@ -35,9 +37,11 @@ from recae.tracking.finding import (
 )
 from recae.tracking.page import compare_url, open_page
 from recae.tracking.store import Store
+from recae.tracking.studies import MlflowStudies
 from recae.tracking.sweeps import MlflowTracker
 
 __all__ = [
+    "MlflowStudies",
     "MlflowTracker",
     "PythonModel",
     "PythonModelContext",

@@ -104,9 +104,7 @@ class OpenRun:
 
     def send(self) -> None:
         """Send the metrics that are waiting; they go on waiting where that fails."""
-        while self._unsent:
-            self._client.log_batch(self.id, metrics=self._unsent[:_METRICS_AT_ONCE])
-            del self._unsent[:_METRICS_AT_ONCE]
+        send(self._client, self.id, self._unsent)
 
     @property
     def spent(self) -> float:
@@ -129,6 +127,13 @@ class OpenRun:
             from recae import plots
 
             plots.curves(curves).savefig(folder / "curves.png")
+
+
+def send(client: MlflowClient, run_id: str, waiting: list[Metric]) -> None:
+    """Send metrics, and take off the list what is sent."""
+    while waiting:
+        client.log_batch(run_id, metrics=waiting[:_METRICS_AT_ONCE])
+        del waiting[:_METRICS_AT_ONCE]
 
 
 def _history(client: MlflowClient, run_id: str) -> dict[str, dict[int, float]]:

@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 class Store:
     """Where runs are kept: the server or database of MLFLOW_TRACKING_URI, else `folder`.
 
-    Checkpoints are in `folder` always: they are of use on this machine only.
+    Checkpoints and studies are in `folder` always: they are of use on this machine only.
     """
 
     folder: Path = Path("recae-runs")
@@ -54,6 +54,11 @@ class Store:
     def artifacts(self) -> Path:
         """Where artifacts of a local store are."""
         return self.folder.resolve() / "artifacts"
+
+    @property
+    def studies(self) -> Path:
+        """Where the files are from which studies of settings go on."""
+        return self.folder / "studies"
 
     def checkpoint(self, run_id: str) -> Path:
         """The checkpoint of a run, which may not exist."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
+from mlflow.entities import Param, Run, RunTag
 
-import recae
 from recae.errors import RecaeError
 from recae.running import Outcome, Plan
 from recae.tracking.artifacts import read_evaluation, read_model
+from recae.tracking.labels import dataset, experiment, origin, params, whereabouts
 from recae.tracking.runs import OpenRun
-from recae.tracking.store import HOST, Store, explained, process, search, tolerated
+from recae.tracking.store import Store, explained, search, tolerated
 
 
 @dataclass
@@ -96,7 +90,7 @@ class MlflowTracker:
         return self._sweep
 
     def _new(self, plan: Plan) -> _Sweep:
-        experiment_id = self._experiment(plan.experiment)
+        experiment_id = experiment(self._client, self._store, plan.experiment)
         sweep = _Sweep(uuid.uuid4().hex[:12], experiment_id, None, {}, _size(plan))
         if sweep.left > 1:
             parent = self._client.create_run(
@@ -142,20 +136,6 @@ class MlflowTracker:
                 return runs
         return []
 
-    def _experiment(self, name: str) -> str:
-        """The id of the experiment, created if need be."""
-        known = self._client.get_experiment_by_name(name)
-        if known is None:
-            place = None if self._store.is_server else self._store.artifacts.as_uri()
-            tags = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self._client.create_experiment(name, place, tags))
-        if known.lifecycle_stage != "active":
-            raise RecaeError(
-                f"the experiment {name!r} was deleted from the tracking store: restore it with "
-                f"`mlflow experiments restore -x {known.experiment_id}`"
-            )
-        return str(known.experiment_id)
-
     def _tracked(self, plan: Plan, sweep: _Sweep) -> OpenRun:
         earlier = sweep.earlier.get((plan.model, plan.seed))
         if earlier is not None:
@@ -172,11 +152,11 @@ class MlflowTracker:
         name = plan.model if len(seeds) == 1 else f"{plan.model}-{plan.seed}"
         run_id = self._client.create_run(sweep.experiment_id, tags=tags, run_name=name).info.run_id
         self._client.log_batch(run_id, params=_params(plan))
-        self._client.log_inputs(run_id, [_dataset(plan)])
+        self._client.log_inputs(run_id, [dataset(plan.data, plan.data_digest)])
         return OpenRun(self._client, self._store, run_id)
 
     def _reopen(self, run_id: str) -> None:
-        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in _whereabouts().items()])
+        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in whereabouts().items()])
         self._client.update_run(run_id, status="RUNNING")
 
     def _settle(self, sweep: _Sweep, interrupted: str | None) -> None:
@@ -192,54 +172,16 @@ def _size(plan: Plan) -> int:
 
 
 def _tags(plan: Plan, sweep: _Sweep) -> dict[str, str]:
-    tags = {
-        "mlflow.source.name": "recae",
-        "recae.version": recae.__version__,
+    return origin() | {
         "recae.sweep": sweep.id,
         "recae.recipe_digest": plan.recipe_digest,
         "recae.data": plan.data,
         "recae.data_digest": plan.data_digest,
         "recae.split_digest": plan.split_digest,
     }
-    # A container may run as a user without a name, and a folder need not be of a repository.
-    with suppress(KeyError, OSError):
-        tags["mlflow.user"] = getpass.getuser()
-    with suppress(OSError, subprocess.SubprocessError):
-        told = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, check=True, text=True, timeout=5
-        )
-        tags["mlflow.source.git.commit"] = told.stdout.strip()
-    return tags | _whereabouts()
-
-
-def _whereabouts() -> dict[str, str]:
-    """Where a run is being computed."""
-    pid = os.getpid()
-    return {"recae.host": HOST, "recae.process": process(pid) or str(pid)}
 
 
 def _params(plan: Plan) -> list[Param]:
     """The model's settings under their own names, data, split and evaluation under theirs."""
     around = {key: plan.recipe[key] for key in ("data", "split", "evaluation")}
-    settings = {"kind": plan.kind, "seed": plan.seed} | plan.params | around
-    return [Param(key, value) for key, value in _flat(settings)]
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings with dotted names, tables in a list by their number; what is not set is left
-    out."""
-    for key, value in settings.items():
-        if isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
-            value = dict(zip(map(str, range(len(value))), value, strict=True))
-        # Below these, keys are columns of somebody's file, and not every name is a parameter's.
-        if isinstance(value, Mapping) and key not in ("where", "columns"):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield prefix + key, str(value)
-
-
-def _dataset(plan: Plan) -> DatasetInput:
-    # MLflow's own data classes want the data; its digests have at most 36 characters.
-    source = json.dumps({"source": plan.data})
-    data = Dataset(Path(plan.data).name, plan.data_digest[:16], "recae", source)
-    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+    return params({"kind": plan.kind, "seed": plan.seed} | plan.params | around)
