@@ -15,6 +15,7 @@ from recae.errors import DataError, NotFittedError
 from recae.evaluation import leak
 from recae.ids import Ids
 from recae.models import MODELS, Recommender, load_model
+from recae.models.base import Places
 from recae.models.persistence import plain
 from recae.nn.training import Training
 from recae.ratings import Ratings
@@ -240,7 +241,7 @@ def test_effects_are_differences_of_the_models_own_output(model: Recommender) ->
     assert effects.shape == (3, 2)
 
     def stars(ratings: Ratings) -> np.ndarray:
-        return model._stars_at(ratings, np.zeros(2, np.int64), items)
+        return model._stars_at(ratings, Places(np.zeros(2, np.int64), items))
 
     for place, item in enumerate(given):
         rest = {key: value for key, value in given.items() if key != item}

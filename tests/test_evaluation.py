@@ -15,7 +15,7 @@ from recae import evaluation, splits
 from recae.errors import DataError, NotFittedError
 from recae.evaluation import RANKING, Evaluation, evaluate, leak
 from recae.models import MODELS
-from recae.models.base import Floats, Recommender
+from recae.models.base import Floats, Places, Recommender
 from recae.models.linear import Bias, Popular
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -69,7 +69,7 @@ class Greedy(Bias):
             both, None, holdout.history.users, holdout.history.items, holdout.history.scale
         )
         target = holdout.target
-        return self._clip(self._stars_at(history, target.rows, target.columns))
+        return self._clip(self._stars_at(history, Places(target.rows, target.columns)))
 
 
 def rng_of(seed: int = 0) -> np.random.Generator:
