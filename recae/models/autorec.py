@@ -497,7 +497,12 @@ _PAPER: dict[str, Any] = {
 }
 _PAPER_ITEM: dict[str, Any] = _PAPER | {"users": "table"}
 _PAPER_USER: dict[str, Any] = _PAPER | {"items": "table"}
-_DUAL: dict[str, Any] = {"refine": True, "ridge": 40.0}
+_DUAL: dict[str, Any] = {
+    "dropout": 0.3,
+    "refine": True,
+    "ridge": 60.0,
+    "training": Training(weight_decay=6.0),
+}
 _ITEM: dict[str, Any] = {
     "users": "table",
     "ridge": 10.0,
