@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIPARGS ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test slow check clean
+.PHONY: quickstart test slow reproduce check clean
 
 quickstart: $(INSTALLED)
 	@$(BIN)/recae train pipelines/quickstart.toml
@@ -16,6 +16,10 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(BIN)/pytest -m slow -v
+
+# Every claimed number again; what is not in the folders of RECAE_DATA is skipped.
+reproduce: $(INSTALLED)
+	$(BIN)/python pipelines/reproduce.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
+from recae.ids import Ids
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -23,6 +24,9 @@ _BLOCK: Final = 4_000_000
 """Resampling weights held at once: 32 MB."""
 
 SMALLER_IS_BETTER: Final = ("rmse", "mae")
+
+_OF_ONE_FOLD: Final = ("holdout", "split", "candidates")
+"""What the protocols of the folds of one cross validation may differ in."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,44 @@ def common_protocol(groups: Mapping[str, Sequence[Evaluation]]) -> dict[str, Any
         if run.users != first.users:
             raise ComparisonError(f"{first_name} and {name} were scored on different users")
     return first.protocol
+
+
+def pooled(folds: Sequence[Evaluation]) -> Evaluation:
+    """The evaluations of one model on disjoint holdouts, the folds of a cross validation, as one.
+
+    Each user's errors are summed over the folds: a user stays one draw of the bootstrap, however
+    many folds ask for their ratings. RMSE and MAE are those over all ratings together. Lists are
+    left out, because each fold asks for other ones.
+
+    Raises ComparisonError where the folds were not scored alike, where two are the same, and for a
+    model that only ranks.
+    """
+    protocol = dict(folds[0].protocol)
+    for key in sorted({key for fold in folds for key in fold.protocol}):
+        values = [fold.protocol.get(key) for fold in folds]
+        if all(value == values[0] for value in values):
+            continue
+        if key not in _OF_ONE_FOLD:
+            raise ComparisonError(f"folds scored differently cannot be pooled: {key} differs")
+        protocol[key] = values
+    if len({fold.protocol["holdout"] for fold in folds}) < len(folds):
+        raise ComparisonError("two of the folds are the same: pool each of them once")
+    names = ("ratings", "squared_error", "absolute_error")
+    if any(name not in fold.by_user for fold in folds for name in names):
+        raise ComparisonError("a model that only ranks has no errors to pool")
+    users = Ids.of(np.concatenate([fold.users.values for fold in folds]))
+    by_user = {name: np.zeros(len(users)) for name in names}
+    for fold in folds:
+        places = users.rows(fold.users.values)
+        for name in names:
+            by_user[name][places] += fold.by_user[name]
+    ratings, squared, absolute = by_user.values()
+    metrics = {
+        "rmse": float(np.sqrt(squared.sum() / ratings.sum())),
+        "mae": float(absolute.sum() / ratings.sum()),
+    }
+    counts = {name: sum(fold.counts[name] for fold in folds) for name in folds[0].counts}
+    return Evaluation(metrics, counts | {"ranked users": 0}, protocol, users, by_user)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from recae import comparison
-from recae.comparison import Difference, common_protocol, compare, holm
+from recae.comparison import Difference, common_protocol, compare, holm, pooled
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
@@ -285,6 +285,66 @@ def test_a_baseline_that_only_ranks() -> None:
     found = compare(runs, baseline="popular", rng=rng, resamples=100)
     assert set(found["mf"].differences) == {"ndcg_at_10"}
     assert found["mf"].metrics["rmse"][0] > 0
+
+
+# --- folds
+
+
+def folds_of(rng: np.random.Generator, model: int) -> tuple[list[Evaluation], list[list[Floats]]]:
+    """Three folds over users 0..8, each with targets of some of them, and the errors by user."""
+    asked = [(0, 1, 2, 5), (1, 2, 3, 4, 5), (0, 2, 6, 7, 8)]
+    errors: list[list[Floats]] = [[] for _ in range(9)]
+    folds = []
+    for number, users in enumerate(asked):
+        theirs = errors_of(rng, np.arange(1, len(users) + 1), 1 + 0.1 * model)
+        for user, each in zip(users, theirs, strict=True):
+            errors[user].append(each)
+        fold = scored(theirs, [0.5] * len(users), holdout=f"fold {number}", split=f"{number}")
+        folds.append(replace(fold, users=Ids.of(users), counts={"ratings": sum(map(len, theirs))}))
+    return folds, errors
+
+
+def test_pooled_folds_are_one_evaluation_of_all_their_ratings() -> None:
+    rng = rng_of(3)
+    found, whole = {}, {}
+    for model, name in enumerate(("mf", "dual")):
+        folds, errors = folds_of(rng, model)
+        found[name] = pooled(folds)
+        whole[name] = scored([np.concatenate(each) for each in errors], [np.nan] * 9)
+        for metric in ("rmse", "mae"):
+            assert found[name].metrics[metric] == pytest.approx(whole[name].metrics[metric])
+        assert found[name].users == Ids.of(range(9))
+        assert found[name].counts == {"ratings": 10 + 15 + 15, "ranked users": 0}
+        assert found[name].protocol["holdout"] == ["fold 0", "fold 1", "fold 2"]
+        assert found[name].protocol["scale"] == [1.0, 5.0]
+    one, other = (
+        compare(runs, baseline="mf", rng=rng_of(5), resamples=200)["dual"].differences
+        for runs in (found, whole)
+    )
+    assert set(one) == {"rmse", "mae"}
+    for metric in one:
+        assert one[metric].value == pytest.approx(other[metric].value)
+        assert one[metric].low == pytest.approx(other[metric].low)
+        assert one[metric].high == pytest.approx(other[metric].high)
+
+
+def test_pooling_one_fold_changes_no_number() -> None:
+    (fold, *_), _ = folds_of(rng_of(), 0)
+    alone = pooled([fold])
+    assert alone.protocol == fold.protocol
+    assert alone.metrics["rmse"] == pytest.approx(fold.metrics["rmse"])
+
+
+def test_what_is_no_cross_validation_is_not_pooled() -> None:
+    (one, other, _), _ = folds_of(rng_of(), 0)
+    with pytest.raises(ComparisonError, match="two of the folds are the same"):
+        pooled([one, other, one])
+    odd = replace(other, protocol=other.protocol | {"scale": [0.5, 5.0]})
+    with pytest.raises(ComparisonError, match="scale differs"):
+        pooled([one, odd])
+    lists = {"ndcg_at_10": other.by_user["ndcg_at_10"]}
+    with pytest.raises(ComparisonError, match="only ranks has no errors"):
+        pooled([one, replace(other, by_user=lists)])
 
 
 # --- refusals

@@ -1,0 +1,313 @@
+"""Train what expected/rmse.toml claims, and say in one table what came out.
+
+    python pipelines/reproduce.py [NAME ...] [--seeds 0,1,2] [--out FILE.md]    # or: make reproduce
+
+A line a fit, and at the end a row a claim: test RMSE, mean and standard deviation over seeds, next
+to the claim; the difference to `mf` and to `myfm` where one of them was trained on the very same
+split, with the 95 % interval of the paired bootstrap over users; mean seconds of a fit; and how
+much memory the process has held at most up to there. Nothing is tracked. Data that are not there
+are skipped.
+
+Exit code 1 if a row is outside its tolerance or its training failed, 2 for mistakes in the call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from recae.comparison import Difference, compare, pooled
+from recae.errors import DataError, RecaeError, RecipeError
+from recae.evaluation import Evaluation
+from recae.recipes import Recipe, read_recipe, read_toml
+from recae.rendering import to_json
+from recae.running import Listener, Outcome, run
+
+HERE: Final = Path(__file__).resolve().parent
+BASELINES: Final = ("mf", "myfm")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A section of the file of claims: which recipe, changed how, has to give which RMSE."""
+
+    name: str
+    recipe: str
+    """Stem of the recipe's file; the section's name where it does not say."""
+    changes: list[str]
+    """As `recae train --set` takes them."""
+    folds: int
+    """How many folds of a k-fold split the mean is over; 0 for any other split."""
+    tolerance: float
+    claims: dict[str, float]
+    """By the name of a model, stars."""
+
+    def recipes(self, folder: Path) -> list[Recipe]:
+        """One a fold, of the claimed models alone. Raises RecipeError."""
+        folds = [[f"split.fold={fold}"] for fold in range(self.folds)] or [[]]
+        path = folder / f"{self.recipe}.toml"
+        return [self._claimed(read_recipe(path, [*self.changes, *fold])) for fold in folds]
+
+    def _claimed(self, recipe: Recipe) -> Recipe:
+        raw = {model.name: raw for model, raw in zip(recipe.models, recipe.model, strict=True)}
+        stars = [model.name for model in recipe.models if model.model.predicts_stars]
+        for name in self.claims:
+            if name not in stars:
+                raise RecipeError(
+                    f"[{self.name}] claims an RMSE of {name!r}, and the models of {self.recipe} "
+                    f"that have one are {', '.join(stars)}"
+                )
+        models = [raw[name] for name in self.claims]
+        return replace(recipe, model=models, baseline=None, show=None)
+
+
+@dataclass
+class Row:
+    """What became of one claim. `evaluations`, by seed, are those of the folds."""
+
+    target: Target
+    model: str
+    evaluations: dict[int, list[Evaluation]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    peak: float = float("nan")
+    """Gigabytes, of the process until this row was done."""
+    reason: str = ""
+    """Why there is no number."""
+    skipped: bool = False
+    """For want of data: nobody's fault."""
+    differences: dict[str, Difference] = field(default_factory=dict)
+    """By baseline."""
+
+    @property
+    def rmse(self) -> list[float]:
+        """By seed, the mean over folds."""
+        return [
+            float(np.mean([fold.metrics["rmse"] for fold in folds]))
+            for folds in self.evaluations.values()
+        ]
+
+    @property
+    def within(self) -> bool:
+        """The mean is as claimed."""
+        if self.reason:
+            return False
+        off = abs(float(np.mean(self.rmse)) - self.target.claims[self.model])
+        return off <= self.target.tolerance
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        if self.reason:
+            return "skipped" if self.skipped else "failed"
+        return "yes" if self.within else "NO"
+
+
+def main(argv: Sequence[str] | None = None, folder: Path = HERE) -> int:
+    """Train, print, write; the exit code. `folder`: of the recipes and of expected/rmse.toml."""
+    arguments = _arguments().parse_args(argv)
+    try:
+        _check_out(arguments.out)
+        targets = _chosen(read_targets(folder), arguments.name)
+        # Every recipe is read before the first is trained: hours lie between.
+        recipes = [target.recipes(folder) for target in targets]
+        if arguments.seeds is not None:
+            recipes = [[replace(r, seeds=arguments.seeds) for r in folds] for folds in recipes]
+    except RecaeError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    rows = [row for pair in zip(targets, recipes, strict=True) for row in _rows(*pair)]
+    for row in rows:
+        row.differences = differences(row, rows)
+    report = markdown(rows)
+    print(f"\n{report}")
+    if arguments.out is not None:
+        found = to_json([record(row) for row in rows])
+        text = found if arguments.out.suffix == ".json" else report
+        arguments.out.write_text(text + "\n", "utf-8")
+    return int(any(not row.within and not row.skipped for row in rows))
+
+
+def read_targets(folder: Path) -> list[Target]:
+    """The sections of expected/rmse.toml below `folder`. Raises RecipeError."""
+    targets = []
+    for name, section in read_toml(folder / "expected" / "rmse.toml").items():
+        if "tolerance" not in section:
+            raise RecipeError(f"expected/rmse.toml: [{name}] has no tolerance")
+        recipe, changes = section.pop("recipe", name), section.pop("set", [])
+        folds, tolerance = section.pop("folds", 0), section.pop("tolerance")
+        targets.append(Target(name, recipe, changes, folds, tolerance, claims=section))
+    return targets
+
+
+def differences(row: Row, rows: Sequence[Row]) -> dict[str, Difference]:
+    """RMSE less that of each baseline there is, by its name; the target's own comes first.
+
+    Another target's counts only where it was scored by the same protocol, on the same splits; the
+    seeds are those that both have. Of folds it is the RMSE over all their ratings together.
+    """
+    found = {}
+    for name in BASELINES:
+        named = [other for other in rows if other.model == name and other is not row]
+        for other in sorted(named, key=lambda other: other.target is not row.target):
+            seeds = [seed for seed in row.evaluations if seed in other.evaluations]
+            mine, theirs = (
+                [pooled(each.evaluations[seed]) for seed in seeds] for each in (row, other)
+            )
+            if seeds and mine[0].protocol == theirs[0].protocol:
+                groups = {"baseline": theirs, "model": mine}
+                rng = np.random.default_rng(0)
+                comparison = compare(groups, baseline="baseline", rng=rng)
+                found[name] = comparison["model"].differences["rmse"]
+                break
+    return found
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table, and below it why rows are without a number."""
+    against = [f"less {name} (95 %)" for name in BASELINES]
+    header = ["recipe", "model", "RMSE", "expected", "tolerance", "within", *against]
+    header += ["seconds", "peak GB"]
+    lines = [header, ["---"] * len(header), *map(_cells, rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    reasons = dict.fromkeys(
+        f"{row.target.name}: {row.verdict}: {row.reason}" for row in rows if row.reason
+    )
+    return "\n".join([table, *(f"\n{reason}" for reason in reasons)])
+
+
+def record(row: Row) -> dict[str, Any]:
+    """A row for JSON; numbers that there are not are NaN."""
+    values = row.rmse or [float("nan")]
+    against = {
+        name: {"value": found.value, "low": found.low, "high": found.high}
+        for name, found in row.differences.items()
+    }
+    return {
+        "recipe": row.target.name,
+        "model": row.model,
+        "seeds": list(row.evaluations),
+        "folds": row.target.folds or 1,
+        "rmse": float(np.mean(values)),
+        "rmse_sd": float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
+        "expected": row.target.claims[row.model],
+        "tolerance": row.target.tolerance,
+        "within": row.within,
+        "less": against,
+        "seconds": float(np.mean(row.seconds or [float("nan")])),
+        "peak_gb": row.peak,
+        "reason": row.reason,
+    }
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="*", help="sections of expected/rmse.toml; none: all")
+    parser.add_argument("--seeds", type=numbers, help="instead of the recipes' own, like 0,1,2")
+    parser.add_argument("--out", type=Path, help="a file for the table (.md) or the rows (.json)")
+    return parser
+
+
+def numbers(text: str) -> list[int]:
+    """ "0,1,2" as a list."""
+    return [int(seed) for seed in text.split(",")]
+
+
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.suffix not in (".md", ".json"):
+        raise RecipeError(f"--out takes a .md or a .json file, not {out.name!r}")
+    if not out.parent.is_dir():
+        raise RecipeError(f"--out: there is no folder {out.parent}")
+
+
+def _chosen(targets: Sequence[Target], names: Sequence[str]) -> list[Target]:
+    known = [target.name for target in targets]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise RecipeError(f"nothing is claimed of {name!r}: {hint}")
+    return [target for target in targets if not names or target.name in names]
+
+
+def _rows(target: Target, recipes: Sequence[Recipe]) -> Iterator[Row]:
+    """Every claim of the target, trained if its data are there."""
+    missing = _missing(recipes)
+    for raw, model in zip(recipes[0].model, target.claims, strict=True):
+        row = Row(target, model, reason=missing, skipped=bool(missing))
+        if not missing:
+            try:
+                # One model at a time: what was fitted is not kept until the end.
+                _train(row, [replace(recipe, model=[raw]) for recipe in recipes])
+            except RecaeError as trouble:
+                row.reason = str(trouble)
+                row.evaluations.clear()
+        if row.reason:
+            print(f"{target.name}: {model} {row.verdict}: {row.reason}", flush=True)
+        row.peak = _peak()
+        yield row
+
+
+def _missing(recipes: Sequence[Recipe]) -> str:
+    """What keeps the data from being read and split; nothing if they can be."""
+    try:
+        for recipe in recipes:
+            recipe.split.split(recipe.data.load(), recipe.data)
+    except DataError as trouble:
+        return str(trouble)
+    return ""
+
+
+def _train(row: Row, recipes: Sequence[Recipe]) -> None:
+    for fold, recipe in enumerate(recipes):
+        of = f", fold {fold}" if row.target.folds else ""
+
+        def said(outcome: Outcome, of: str = of) -> None:
+            plan, rmse = outcome.plan, outcome.evaluation.metrics["rmse"]
+            where = f"{row.target.name}: {plan.model} (seed {plan.seed}{of})"
+            print(f"{where}: RMSE {rmse:.4f}, {outcome.seconds:.1f} s", flush=True)
+
+        for outcome in run(recipe, listener=Listener(on_finish=said)).outcomes:
+            row.evaluations.setdefault(outcome.plan.seed, []).append(outcome.evaluation)
+            row.seconds.append(outcome.seconds)
+
+
+def _peak() -> float:
+    """The most memory that this process has held, in GB."""
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held / (1e9 if sys.platform == "darwin" else 1e9 / 1024)
+
+
+def _cells(row: Row) -> list[str]:
+    found = record(row)
+    spread = "" if np.isnan(found["rmse_sd"]) else f" ±{found['rmse_sd']:.4f}"
+    return [
+        row.target.name,
+        f"`{row.model}`",
+        "-" if row.reason else f"{found['rmse']:.4f}{spread}",
+        f"{found['expected']:.4f}",
+        f"{found['tolerance']:g}",
+        row.verdict,
+        *(_interval(row.differences.get(name)) for name in BASELINES),
+        "-" if row.reason else f"{found['seconds']:.1f}",
+        "-" if row.reason else f"{row.peak:.1f}",
+    ]
+
+
+def _interval(found: Difference | None) -> str:
+    return "-" if found is None else f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
