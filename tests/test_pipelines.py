@@ -66,6 +66,7 @@ def test_a_changed_recipe_is_a_line_in_its_section(name: str) -> None:
     ("name", "only"),
     [
         ("quickstart", None),
+        ("ml-100k-cold-items", None),
         # The others differ in settings alone; `make reproduce` trains them all.
         ("ml-100k-u1", ("mf", "autorec-dual")),
         ("ml-1m-pmf", ("mf", "autorec-dual")),

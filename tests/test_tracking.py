@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from safetensors.numpy import load_file
 
 from recae.errors import ComparisonError, RecaeError
 from recae.nn.training import Progress
@@ -260,6 +261,21 @@ def test_the_comparison_has_a_link(store: Store, tmp_path: Path) -> None:
 
 
 # --- interruptions
+
+
+def test_a_run_that_diverges_says_why_and_keeps_its_last_good_checkpoint(
+    store: Store, tmp_path: Path
+) -> None:
+    """The sweep ends there; what has not diverged yet can be gone on from."""
+    training = {"steps": 400, "learning_rate": 9, "weight_decay": 1, "reports": 100}
+    wild = AUTOREC | {"training": training}
+    with pytest.raises(RecaeError, match=r"lower training\.learning_rate"):
+        run(recipe(tmp_path, wild, BIAS), tracker=MlflowTracker(store))
+    (failed,) = children(store)
+    assert failed.info.status == parent(store).info.status == "FAILED"
+    assert "training diverged" in failed.data.tags["recae.reason"]
+    checkpoint = load_file(store.checkpoint(failed.info.run_id))
+    assert all(np.isfinite(array).all() for array in checkpoint.values())
 
 
 def test_an_exception_fails_the_run_and_resume_goes_on(store: Store, tmp_path: Path) -> None:

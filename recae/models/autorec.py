@@ -23,8 +23,9 @@ from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 from recae.metrics import rmse
 from recae.models.base import FactorRecommender, Fitted, Floats, Places, dots
+from recae.models.digests import history_digests
 from recae.models.kernel import Kernel, Process, Users
-from recae.models.ridge import ridge_rows
+from recae.models.ridge import UnsolvableError, ridge_rows
 from recae.nn.encoders import Dense
 from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
 from recae.nn.sparse import Matrix, Structure
@@ -54,6 +55,8 @@ class _Learned:
     """The kernel's, of the training ratings: [R]; none [0] where there is no kernel."""
     starts: Rows
     """Where each training user's weights begin: [U + 1]; [0] where there is no kernel."""
+    timed_digests: NDArray[np.uint64]
+    """Of the histories with their times: [U]; [0] where the kernel reads none."""
     process: Process | None = None
 
 
@@ -138,20 +141,16 @@ class AutoRec(FactorRecommender):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             network = self._network(len(fitted.users), len(fitted.items)).to(device)
-            seen = self._seen(train_on, device)
+            seen = self._seen(train_on, device, items_too=True)
 
             def finish(network: Network, *, kernel: bool) -> None:
                 self._learned = self._encoded(network, seen, kernel=kernel)
                 if self.users == "encoder" and self.refine:
-                    users = self._fold_in(train_on)
-                    starts = train_on.matrix.indptr if kernel else np.zeros(0)
-                    self._learned = replace(
-                        self._learned,
-                        user_vectors=users.vectors,
-                        user_bias=users.bias,
-                        weights=users.weights if kernel else np.zeros(0, np.float32),
-                        starts=starts.astype(np.int64),
-                    )
+                    try:
+                        self._learned = self._refined(self._learned, train_on)
+                    except UnsolvableError:
+                        self._learned = None
+                        raise
 
             def validate(average: Network) -> dict[str, float]:
                 assert validation is not None
@@ -159,8 +158,9 @@ class AutoRec(FactorRecommender):
                 finish(average, kernel=False)
                 return {"val/rmse": rmse(validation.target.stars, self.predict_at(validation))}
 
+            diverged = None
             try:
-                best = train(
+                best: Network | None = train(
                     network,
                     seen,
                     self.training,
@@ -169,14 +169,17 @@ class AutoRec(FactorRecommender):
                     resume=resume,
                 )
             except DivergedError as trouble:
-                raise RecaeError(f"{trouble}: lower training.learning_rate") from None
-            finish(best, kernel=bool(self.kernel))
+                best, diverged = trouble.kept, trouble
+            if best is not None:
+                finish(best, kernel=bool(self.kernel))
+            if diverged is not None:
+                raise RecaeError(f"{diverged}: lower training.learning_rate")
 
     def _encoded(self, network: Network, seen: Seen, *, kernel: bool) -> _Learned:
         """What a network says of all that it was trained on; users not yet refined."""
         users, items = encode(network.rows, seen), encode(network.columns, seen.T)
         known = self.fitted.item_counts > 0
-        if seen.column_side is not None and self.items == "encoder":
+        if seen.column_side is not None:
             known = known | (_numpy(seen.column_side.structure.row_starts.diff()) > 0)
         learned = _Learned(
             network,
@@ -185,8 +188,24 @@ class AutoRec(FactorRecommender):
             item_known=known,
             weights=np.zeros(0, np.float32),
             starts=np.zeros(0, np.int64),
+            timed_digests=np.zeros(0, np.uint64),
         )
         return replace(learned, process=self._process(learned)) if kernel else learned
+
+    def _refined(self, learned: _Learned, train_on: Ratings) -> _Learned:
+        """The same after the half-step of the training users, whose codes it holds."""
+        none = np.zeros(len(train_on), np.float32)
+        codes = Users(learned.user_vectors, learned.user_bias, none)
+        users = self._half_step(train_on, codes)
+        moved = replace(learned, user_vectors=users.vectors, user_bias=users.bias)
+        if learned.process is None:
+            return moved
+        moved = replace(
+            moved, weights=users.weights, starts=train_on.matrix.indptr.astype(np.int64)
+        )
+        if not self.kernel.times:
+            return moved
+        return replace(moved, timed_digests=history_digests(train_on, timed=True))
 
     def _process(self, learned: _Learned) -> Process:
         rated = self.fitted.item_counts > 0
@@ -194,8 +213,7 @@ class AutoRec(FactorRecommender):
         return Process(self.kernel, self.ridge, vectors, rated=rated, known=learned.item_known)
 
     def _network(self, n_users: int, n_items: int) -> Network:
-        codings = self.fitted.user_coding, self.fitted.item_coding
-        known = [len(c.names) if c is not None and self.side_data else 0 for c in codings]
+        known = [0 if coding is None else len(coding.names) for coding in self._codings]
         users = self._side(self.users, n_users, n_items, known[0])
         items = self._side(self.items, n_items, n_users, known[1])
         return Network(users, items, dropout=self.dropout)
@@ -222,12 +240,21 @@ class AutoRec(FactorRecommender):
                 return Sum(table, dense(values=False, mask=True, bias_head=False))
         return dense(values=True, mask=self.mask_channel, bias_head=self.bias_head, side=n_known)
 
-    def _seen(self, ratings: Ratings, device: torch.device) -> Seen:
-        """Ratings over the model's items, with what is known of their users and items."""
-        fitted = self.fitted
+    @property
+    def _codings(self) -> tuple[Coding | None, Coding | None]:
+        """How side data of users and of items are read; None where they are not."""
+        users, items = self.fitted.user_coding, self.fitted.item_coding
+        return (
+            users if self.side_data and self.users == "encoder" else None,
+            items if self.side_data and self.items == "encoder" else None,
+        )
+
+    def _seen(self, ratings: Ratings, device: torch.device, *, items_too: bool) -> Seen:
+        """Ratings over the model's items, with what is known of their users, and of the items."""
         residuals = torch.from_numpy(self._residuals(ratings)).to(device)
-        users = self._side_of(fitted.user_coding, ratings.user_features, ratings.users)
-        items = self._side_of(fitted.item_coding, ratings.item_features, ratings.items)
+        of_users, of_items = self._codings
+        users = _coded(of_users, ratings.user_features, ratings.users)
+        items = _coded(of_items, ratings.item_features, ratings.items) if items_too else None
         return Seen.everything(
             _structure(ratings.matrix, device),
             residuals,
@@ -235,22 +262,19 @@ class AutoRec(FactorRecommender):
             None if items is None else _matrix(items, device),
         )
 
-    def _side_of(
-        self, coding: Coding | None, features: Features | None, ids: Ids
-    ) -> sparse.csr_array | None:
-        """Side data of `ids` as an encoder reads them, [ids, F]; None where it reads none."""
-        if coding is None or not self.side_data:
-            return None
-        if features is None:
-            return sparse.csr_array(np.zeros((len(ids), len(coding.names)), np.float32))
-        return coding.matrix(features.over(ids))
+    def known(self, history: Ratings) -> Rows:
+        """As for every model; where a kernel reads times, these must be the learned ones too, if
+        the history has any."""
+        known, learned = super().known(history), self._learned
+        if learned is None or history.times is None or not len(learned.timed_digests):
+            return known
+        same = history_digests(history, timed=True) == learned.timed_digests[known]
+        return np.where(same, known, -1)
 
     def _known_users(self, own: Ratings) -> NDArray[np.bool_]:
-        known = super()._known_users(own)
-        side = self._side_of(self.fitted.user_coding, own.user_features, own.users)
-        if side is None or self.users != "encoder":
-            return known
-        return known | (np.diff(side.indptr) > 0)
+        rated = super()._known_users(own)
+        side = _coded(self._codings[0], own.user_features, own.users)
+        return rated if side is None else rated | (np.diff(side.indptr) > 0)
 
     def _known_items(self) -> NDArray[np.bool_]:
         return self._get().item_known
@@ -411,7 +435,8 @@ class AutoRec(FactorRecommender):
         return Users(vectors + solved[:, :-1], bias + solved[:, -1], weights)
 
     def _read(self, own: Ratings) -> Seen:
-        return self._seen(own, next(self._get().network.parameters()).device)
+        device = next(self._get().network.parameters()).device
+        return self._seen(own, device, items_too=False)
 
     def _get(self) -> _Learned:
         if self._learned is None:
@@ -522,6 +547,15 @@ _TABLES: dict[str, Any] = {
 }
 _MF: dict[str, Any] = _TABLES | {"users": "table"}
 _SVDPP: dict[str, Any] = _TABLES | {"users": "table+mask"}
+
+
+def _coded(coding: Coding | None, features: Features | None, ids: Ids) -> sparse.csr_array | None:
+    """Side data of `ids` as an encoder reads them, [ids, F]; None where it reads none."""
+    if coding is None:
+        return None
+    if features is None:
+        return sparse.csr_array(np.zeros((len(ids), len(coding.names)), np.float32))
+    return coding.matrix(features.over(ids))
 
 
 def _structure(matrix: sparse.csr_array, device: torch.device) -> Structure:

@@ -11,14 +11,18 @@ from recae.ids import Ids
 from recae.ratings import Ratings
 
 
-def history_digests(history: Ratings) -> NDArray[np.uint64]:
-    """[U]: a 64-bit digest of each user's (item id, stars) pairs, whatever the item numbering.
+def history_digests(history: Ratings, *, timed: bool = False) -> NDArray[np.uint64]:
+    """[U]: a 64-bit digest of each user's (item id, stars) pairs, whatever the item numbering;
+    timed: of (item id, stars, time).
 
     A sum of well-mixed words (splitmix64) per rating: cheap, and independent of order.
     """
     item_words = _words(history.items)[history.columns]
     star_words = history.stars.astype(np.float32).view(np.uint32).astype(np.uint64)
     words = _splitmix(item_words ^ _splitmix(star_words))
+    if timed:
+        assert history.times is not None
+        words = _splitmix(words ^ _splitmix(history.times.view(np.uint64)))
     totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(words, dtype=np.uint64)])
     starts = history.matrix.indptr
     return np.asarray(totals[starts[1:]] - totals[starts[:-1]])

@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
-from recae.errors import RecaeError
 from recae.ids import Rows
-from recae.models.ridge import ridge_rows
+from recae.models.ridge import UnsolvableError, ridge_rows
 from recae.ratings import Ratings
 
 Floats = NDArray[np.float32]
@@ -107,7 +106,7 @@ class Process:
         move, and the weight of each rating, (kernel + 1)^-1 rest, user by user.
 
         Users with more than 5,000 ratings have weights of zero, and the first line alone. Raises
-        RecaeError where codes are not finite.
+        UnsolvableError where codes are not finite, or too large.
         """
         # Threads inside thousands of small systems only wait for each other.
         with threadpool_limits(1, "blas") if len(own.users) >= _FEW else nullcontext():
@@ -126,38 +125,40 @@ class Process:
     def _weights(self, own: Ratings, rest: Floats) -> Floats:
         solved = np.zeros(len(own), dtype=np.float32)
         for _, mine in _entries(own):
-            items = own.columns[mine]
-            if len(items) > _MOST:
-                continue
-            gram = self._linear(items) + self._near(items, items)
-            if own.times is not None:
-                gram += self._mood(own.times[mine], own.times[mine])
-            gram[np.diag_indices_from(gram)] += 1
-            try:
-                factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-            except LinAlgError:
-                raise RecaeError(
-                    "the codes are not finite or too large: lower training.learning_rate"
-                ) from None
-            solved[mine] = cho_solve(factor, rest[mine], check_finite=False)
+            if mine.stop - mine.start <= _MOST:
+                solved[mine] = _solved(self._covariance(own, mine), rest[mine])
         return solved
+
+    def _covariance(self, own: Ratings, mine: slice) -> Floats:
+        """Of one user's ratings, noise included: [n, n]."""
+        items = own.columns[mine]
+        products = self.vectors[items] @ self.vectors[items].T
+        gram = np.asarray((products + 1) / self.ridge)
+        if self.kernel.local:
+            gram += self._near(products, items, items)
+        if own.times is not None and self.kernel.times:
+            gram += self._mood(own.times[mine], own.times[mine])
+        gram.flat[:: len(items) + 1] += 1
+        return gram
 
     def scores(self, own: Ratings, weights: Floats) -> Floats:
         """What items near the rated ones share with them, for all items: [U, N]."""
+        if not self.kernel.local:
+            return np.zeros((len(own.users), len(self.vectors)), np.float32)
         weighted = own.matrix.copy()
         weighted.data = weights
+        every = np.arange(len(self.vectors))
         if len(self.vectors) <= _WHOLE:
             if self._similar is None:
-                everything = np.arange(len(self.vectors))
-                self._similar = self._near(everything, everything)
+                self._similar = self._near_pairs(every, every)
             return np.asarray((weighted @ self._similar) * self.known)
         rated = np.unique(own.columns)
         some = weighted[:, rated]
         step = max(1, _WHOLE * _WHOLE // max(1, len(rated)))
-        every = np.arange(len(self.vectors))
         pieces = [every[start : start + step] for start in range(0, len(every), step)]
         return np.concatenate(
-            [(some @ self._near(rated, piece)) * self.known[piece] for piece in pieces], axis=1
+            [(some @ self._near_pairs(rated, piece)) * self.known[piece] for piece in pieces],
+            axis=1,
         )
 
     def at(
@@ -176,34 +177,34 @@ class Process:
             targets = order[ends[user] : ends[user + 1]]
             if not len(targets):
                 continue
-            near = self._near(items[targets], own.columns[mine]) * self.known[items[targets], None]
-            if times is not None and own.times is not None:
-                near += self._mood(times[targets], own.times[mine])
-            found[targets] = near @ weights[mine]
+            if self.kernel.local:
+                near = self._near_pairs(items[targets], own.columns[mine])
+                found[targets] = (near @ weights[mine]) * self.known[items[targets]]
+            if times is not None and own.times is not None and self.kernel.times:
+                found[targets] += self._mood(times[targets], own.times[mine]) @ weights[mine]
         return found
 
-    def _linear(self, items: NDArray[np.int32]) -> Floats:
-        q = self.vectors[items]
-        return (q @ q.T + 1) / self.ridge
-
-    def _near(self, some: NDArray[np.integer], others: NDArray[np.integer]) -> Floats:
+    def _near_pairs(self, some: NDArray[np.integer], others: NDArray[np.integer]) -> Floats:
         """[some, others]: what only neighbours share."""
-        kernel = self.kernel
-        if not kernel.local:
-            return np.zeros((len(some), len(others)), dtype=np.float32)
-        near = self.vectors[some] @ self.vectors[others].T
-        near *= 2
+        return self._near(self.vectors[some] @ self.vectors[others].T, some, others)
+
+    def _near(
+        self, products: Floats, some: NDArray[np.integer], others: NDArray[np.integer]
+    ) -> Floats:
+        """The same from the inner products, which stay as they are."""
+        near = 2 * products
         near -= self.squares[some, None]
         near -= self.squares[others]
-        near *= np.float32(kernel.width / self.median)
+        near *= np.float32(self.kernel.width / self.median)
         np.minimum(near, 0, out=near)
         np.exp(near, out=near)
-        near *= np.float32(kernel.local)
+        near *= np.float32(self.kernel.local)
         return np.asarray(near)
 
     def _mood(self, some: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
         """[some, others]: what ratings of one time share."""
-        apart = np.abs(some[:, None] - others).astype(np.float32)
+        # Whole numbers could overflow where times are nonsense.
+        apart = np.abs(some[:, None].astype(np.float64) - others).astype(np.float32)
         mood = np.zeros_like(apart)
         for tau in self.kernel.times:
             mood += np.exp(apart / np.float32(-tau))
@@ -223,6 +224,19 @@ def _entries(own: Ratings) -> Iterator[tuple[int, slice]]:
     starts = own.matrix.indptr
     for user in np.flatnonzero(own.user_counts).tolist():
         yield user, slice(starts[user], starts[user + 1])
+
+
+def _solved(covariance: Floats, values: Floats) -> Floats:
+    """covariance^-1 values. The covariance is overwritten. Raises UnsolvableError."""
+    try:
+        # The transpose of a symmetric matrix is itself, in the order in which LAPACK works.
+        factor = cho_factor(covariance.T, overwrite_a=True, check_finite=False)
+        solved = np.asarray(cho_solve(factor, values, check_finite=False))
+    except LinAlgError:
+        solved = np.full_like(values, np.nan)
+    if not np.isfinite(solved).all():
+        raise UnsolvableError
+    return solved
 
 
 def _with_ones(vectors: Floats) -> Floats:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from recae.errors import RecaeError
 from recae.ratings import Ratings
 
 _BLOCK: Final = 4_000_000
 """Numbers held at once in the normal equations: 32 MB."""
 _FEW: Final = 16
 """Fewer users than this are solved before the threads could be limited."""
+
+
+class UnsolvableError(RecaeError):
+    """What was learned is too large, or not finite, for its ridge regressions to be solved."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "users cannot be fitted to their ratings, because codes are not finite or too large "
+            "for the penalty: lower training.learning_rate or raise ridge"
+        )
 
 
 def ridge_rows(
@@ -28,13 +40,17 @@ def ridge_rows(
     values [R] stand at the ratings of `history`; x_ui is the item's row of items [N, K], plus the
     user's row of shifts [U, K] where there are any. Users without ratings get zeros. The normal
     equations of a block of users are solved together; where a user has fewer ratings than K, the
-    smaller system of the dual is solved instead.
+    smaller system of the dual is solved instead. Raises UnsolvableError.
     """
-    if len(history.users) < _FEW:
-        return _solved(history, values, items, penalty, shifts)
     # Threads inside thousands of small products only wait for each other.
-    with threadpool_limits(1, "blas"):
-        return _solved(history, values, items, penalty, shifts)
+    with threadpool_limits(1, "blas") if len(history.users) >= _FEW else nullcontext():
+        try:
+            solved = _solved(history, values, items, penalty, shifts)
+        except np.linalg.LinAlgError:
+            raise UnsolvableError from None
+    if not np.isfinite(solved).all():
+        raise UnsolvableError
+    return solved
 
 
 def _solved(

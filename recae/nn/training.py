@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -82,6 +83,13 @@ def _require(holds: bool, otherwise: str) -> None:
 
 class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
+
+    def __init__(self, loss: float, step: int, kept: Network | None, kept_step: int) -> None:
+        """kept: the network that predicted at the last report, after `kept_step` steps; None where
+        there was no report."""
+        state = f"the state of step {kept_step} is kept" if kept else "nothing was learned before"
+        super().__init__(f"training diverged: the loss is {loss} at step {step}, {state}")
+        self.kept = kept
 
 
 @dataclass(frozen=True)
@@ -172,8 +180,10 @@ def train(
     """
     device = data.counts.device
     state = _State(network, settings)
+    kept, kept_step = None, 0
     if resume is not None:
         state.load(resume, device)
+        kept, kept_step = deepcopy(_predictor(state)), state.step
     began, every = time.perf_counter(), math.ceil(settings.steps / settings.reports)
     total = data.counts.new_zeros(())
     network.train()
@@ -190,7 +200,8 @@ def train(
         if state.step % every == 0 or state.step == settings.steps:
             mean = float(total) / ((state.step - 1) % every + 1)
             if not math.isfinite(mean):
-                raise DivergedError(f"the loss is {mean} at step {state.step}")
+                raise DivergedError(mean, state.step, kept, kept_step)
+            kept, kept_step = deepcopy(_predictor(state)), state.step
             total.zero_()
             if report is not None:
                 metrics = {"train/rmse": math.sqrt(mean)}

@@ -72,8 +72,10 @@ class MlflowTracker:
         try:
             yield tracked
             status, interrupted = "FINISHED" if tracked.kept else "FAILED", False
-        except Exception:
+        except Exception as trouble:
             status = "FAILED"
+            with tolerated("why a run failed could not be tracked"):
+                self._client.set_tag(tracked.id, "recae.reason", str(trouble))
             raise
         finally:
             with tolerated("the end of a run could not be tracked"):

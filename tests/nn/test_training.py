@@ -146,8 +146,41 @@ def test_a_resumed_training_equals_one_that_never_stopped(tmp_path: Path, object
 def test_a_diverging_loss_stops_training() -> None:
     network, structure, residuals = problem()
     residuals[3] = float("inf")
-    with pytest.raises(DivergedError, match="step"):
+    with pytest.raises(DivergedError, match="at step 5, nothing was learned before") as told:
         train(network, Seen.everything(structure, residuals), SETTINGS)
+    assert told.value.kept is None
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_last_state_with_a_finite_loss_is_kept(tmp_path: Path, resumed: bool) -> None:
+    """Decay of more than everything: weights grow eight times a step, until they overflow. A
+    checkpoint counts as a report."""
+    # A constant rate, as far as it matters, so that a shorter training is the beginning of it.
+    settings = replace(SETTINGS, steps=400, reports=40, learning_rate=9.0, weight_decay=1.0)
+    said: list[Progress] = []
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def report(progress: Progress) -> None:
+        said.append(progress)
+        progress.save(tmp_path / "checkpoint")
+
+    def diverged(resume: Path | None) -> DivergedError:
+        network, structure, residuals = problem()
+        data = Seen.everything(structure, residuals)
+        with pytest.raises(DivergedError) as told:
+            train(network, data, settings, report=report, resume=resume)
+        assert told.value.kept is not None
+        kept.append(told.value.kept.state_dict())
+        return told.value
+
+    trouble = diverged(None)
+    assert len(said) > 1
+    if resumed:
+        trouble = diverged(tmp_path / "checkpoint")
+        for name, tensor in kept[0].items():
+            assert torch.equal(tensor, kept[1][name])
+    assert f"the state of step {said[-1].step} is kept" in str(trouble)
+    assert all(tensor.isfinite().all() for tensor in kept[-1].values())
 
 
 def test_the_sum_of_two_sides() -> None:
