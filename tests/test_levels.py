@@ -93,6 +93,7 @@ def test_chances_sum_to_one_and_more_score_means_more_stars() -> None:
     chances, expected = at(some_levels(), np.linspace(-40, 40, 801).tolist())
     np.testing.assert_allclose(chances.sum(axis=1), 1, atol=1e-6)
     assert chances.min() >= 0
+    assert chances[300:501].min() > 0
     at_least = chances[:, ::-1].cumsum(axis=1)[:, :-1]
     assert (np.diff(at_least, axis=0) >= -1e-6).all()
     assert (np.diff(expected) >= -1e-6).all()

@@ -4,12 +4,13 @@
     log(slope_ui / c) = w_u spread_u + w_i spread_i
     E[r] = level_0 + sum over j of (level_j - level_j-1) P(r >= level_j)
 
-The cumulative model of McCullagh 1980 ("Regression models for ordinal data"), with the scale of
-each rating as his section 6 has it. Spreads are how far people's ratings, and the ratings of an
-item, lie from the baseline: log of their mean square, less that of everybody.
+The cumulative model of McCullagh 1980 ("Regression models for ordinal data"), with a scale that
+differs from rating to rating. Spreads are how far people's ratings, and the ratings of an item, lie
+from the baseline: log of their mean square, less that of everybody.
 
 Nothing of it may be learned where the score was learned: there the score fits too well, and slopes
-come out a third too steep. So it learns from scores of ratings that their model never saw.
+come out a third too steep (docs/experiments.md). So it learns from scores of ratings that their
+model never saw.
 
 Shapes: L levels, T targets, U users, N items, R ratings. The prior of every parameter is a standard
 normal around thresholds in the middle between neighbouring levels.
@@ -138,10 +139,11 @@ class Levels:
     def chances_at(self, scores: Floats, history: Ratings, users: Rows, items: Rows) -> Floats:
         """P(r = level), of scores [T] at (users, items): [T, L]; rows sum to 1."""
         slopes = self._slopes(*self.spread.at(history, users, items))
-        reached = np.zeros((len(scores), len(self.stars) + 1), np.float32)
-        reached[:, 0] = 1
-        reached[:, 1:-1] = expit(slopes[:, None] * (scores[:, None] - self.thresholds))
-        return np.asarray(reached[:, :-1] - reached[:, 1:])
+        distances = slopes[:, None] * (scores[:, None] - self.thresholds)
+        above = np.pad(distances, ((0, 0), (1, 0)), constant_values=np.inf)
+        below = np.pad(distances, ((0, 0), (0, 1)), constant_values=-np.inf)
+        # Their plain difference would be 0 where both are nearly 1, and its logarithm no number.
+        return np.asarray(expit(above) * expit(-below) * -np.expm1(below - above))
 
     def _slopes(self, users: Floats, items: Floats) -> Floats:
         """Of spreads that broadcast to one shape, in it."""
@@ -191,8 +193,8 @@ def _loss(free: Tensor, levels: Floats, scores: Tensor, spreads: Tensor, places:
     thresholds, slope = _read(free, levels)
     slopes = (slope[0] + spreads @ slope[1:]).exp()
     distances = slopes[:, None] * (scores[:, None] - thresholds)
-    # log(sigmoid(a) - sigmoid(b)) = log sigmoid(a) + log sigmoid(-b) + log(1 - exp(b - a)), which
-    # stays finite in tails where the sigmoids themselves are 0 or 1.
+    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), of which the logarithm stays
+    # finite in tails where the sigmoids themselves are 0 or 1.
     open_end = distances.new_full((len(scores), 1), torch.inf)
     ends = torch.cat([open_end, distances, -open_end], dim=1)
     rows = torch.arange(len(scores))
