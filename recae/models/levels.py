@@ -193,7 +193,7 @@ def _loss(free: Tensor, levels: Floats, scores: Tensor, spreads: Tensor, places:
     thresholds, slope = _read(free, levels)
     slopes = (slope[0] + spreads @ slope[1:]).exp()
     distances = slopes[:, None] * (scores[:, None] - thresholds)
-    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), of which the logarithm stays
+    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)); the logarithm of that stays
     # finite in tails where the sigmoids themselves are 0 or 1.
     open_end = distances.new_full((len(scores), 1), torch.inf)
     ends = torch.cat([open_end, distances, -open_end], dim=1)
