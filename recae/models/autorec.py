@@ -18,13 +18,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recae import splits
 from recae.errors import DataError, RecaeError
 from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 from recae.metrics import rmse
-from recae.models.base import FactorRecommender, Fitted, Floats, Places, dots
+from recae.models.base import FactorRecommender, Fitted, Floats, Places, Recommender, dots
 from recae.models.digests import history_digests
+from recae.models.fits import Arrays, Fit, fit_in_a_row
 from recae.models.kernel import Kernel, Process, Users
+from recae.models.levels import Levels, Spread, levels_of
 from recae.models.ridge import UnsolvableError, ridge_rows
 from recae.nn.encoders import Dense
 from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
@@ -38,6 +41,11 @@ Activation: TypeAlias = Literal["identity", "sigmoid", "tanh", "relu", "elu", "s
 
 _INITIAL_SCALE = 0.03
 """Standard deviation of initial weights; on inner validation 0.01 to 0.05 were equal, 0.1 worse."""
+
+_HIDDEN = 0.1
+"""Share of the ratings that levels are learned from."""
+_MOST_HIDDEN = 100_000
+"""And no more ratings than these: levels have some ten parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +66,12 @@ class _Learned:
     timed_digests: NDArray[np.uint64]
     """Of the histories with their times: [U]; [0] where the kernel reads none."""
     process: Process | None = None
+    levels: Levels | None = None
+    """Where the head is ordinal."""
 
 
-_ARRAYS = tuple(f.name for f in fields(_Learned) if f.name not in ("network", "process"))
+_OBJECTS = ("network", "process", "levels")
+_ARRAYS = tuple(f.name for f in fields(_Learned) if f.name not in _OBJECTS)
 
 
 @dataclass(eq=False)
@@ -99,6 +110,11 @@ class AutoRec(FactorRecommender):
     """Penalty of that half-step."""
     kernel: Kernel = field(default_factory=Kernel)
     """What the half-step of refined users takes into account beside their codes."""
+    head: Literal["stars", "ordinal"] = "stars"
+    """`stars`: the score is the prediction. `ordinal`: the score is that of a cumulative model of
+    the levels, so that there is a chance for every star; the prediction is what is expected. The
+    network is the same, and trained twice: levels are learned from a tenth hidden from the first.
+    """
     training: Training = field(default_factory=Training)
     device: str = "auto"
     """`auto`: CUDA where there is one, else CPU; or a torch device."""
@@ -122,7 +138,7 @@ class AutoRec(FactorRecommender):
 
     @property
     def steps(self) -> int:
-        return self.training.steps
+        return self.training.steps * (1 if self.head == "stars" else 2)
 
     def _learn(
         self,
@@ -134,6 +150,9 @@ class AutoRec(FactorRecommender):
         resume: Path | None,
     ) -> None:
         self._learned = None
+        if self.head == "ordinal":
+            self._learn_levels(train_on, fitted, validation, rng, report, resume)
+            return
         if self.kernel.times and train_on.times is None:
             raise DataError("kernel.times needs times, and the ratings have none: leave it out")
         device = self._device()
@@ -174,6 +193,37 @@ class AutoRec(FactorRecommender):
                 finish(best, kernel=bool(self.kernel))
             if diverged is not None:
                 raise RecaeError(f"{diverged}: lower training.learning_rate")
+
+    def _learn_levels(
+        self,
+        train_on: Ratings,
+        fitted: Fitted,
+        validation: Holdout | None,
+        rng: np.random.Generator,
+        report: Report | None,
+        resume: Path | None,
+    ) -> None:
+        """Levels from what was hidden from a first network; the second one learns from everything,
+        as it would without levels."""
+        stars, aside = levels_of(train_on), rng.spawn(1)[0]
+        share = min(_HIDDEN, _MOST_HIDDEN / len(train_on))
+        hidden = splits.random(train_on, test=share, rng=aside).test
+        rest = Fitted.of(hidden.history)
+
+        def levels(model: Recommender) -> Arrays:
+            target = hidden.target
+            places = Places(target.rows, target.columns.astype(np.int64), target.times)
+            scores = model._stars_at(hidden.history, places)
+            spread = Spread.of(hidden.history, rest.baseline)
+            return Levels.fit(stars, spread, scores, hidden).state()
+
+        plain = replace(self, head="stars")
+        first = Fit(plain, hidden.history, rest, aside, levels)
+        second = Fit(plain, train_on, fitted, rng, lambda model: model.state(), validation)
+        kept, network = fit_in_a_row([first, second], report, resume)
+        found = Levels.of_state(kept, rest.baseline)
+        found = replace(found, spread=Spread.of(train_on, fitted.baseline))
+        self.restore(network | found.state())
 
     def _encoded(self, network: Network, seen: Seen, *, kernel: bool) -> _Learned:
         """What a network says of all that it was trained on; users not yet refined."""
@@ -312,13 +362,37 @@ class AutoRec(FactorRecommender):
         return self._stars(self._own(history))
 
     def _stars(self, history: Ratings) -> Floats:
+        scores, levels = self._scores(history), self._get().levels
+        return scores if levels is None else levels.expected(scores, history)
+
+    def _stars_at(self, history: Ratings, places: Places) -> Floats:
+        scores, levels = self._scores_at(history, places), self._get().levels
+        if levels is None:
+            return scores
+        return levels.expected_at(scores, history, places.users, places.items)
+
+    @property
+    def levels(self) -> Floats:
+        levels = self._get().levels
+        return super().levels if levels is None else levels.stars
+
+    def _chances_at(self, history: Ratings, places: Places) -> Floats:
+        levels = self._get().levels
+        if levels is None:
+            return super()._chances_at(history, places)
+        scores = self._scores_at(history, places)
+        return levels.chances_at(scores, history, places.users, places.items)
+
+    def _scores(self, history: Ratings) -> Floats:
+        """What the network says, in stars: [U, N]."""
         users, process = self._users(history), self._get().process
         stars = self._factors(history, users) @ self.item_factors().T
         if process is not None:
             stars += self._unit * process.scores(history, users.weights)
         return np.asarray(stars)
 
-    def _stars_at(self, history: Ratings, places: Places) -> Floats:
+    def _scores_at(self, history: Ratings, places: Places) -> Floats:
+        """The same at `places`: [T]."""
         stars = self.fitted.baseline.unknown_item(history)[places.users]
         found = places.items >= 0
         who, what = places.users[found], places.items[found]
@@ -449,7 +523,8 @@ class AutoRec(FactorRecommender):
     def state(self) -> dict[str, NDArray[Any]]:
         learned = self._get()
         arrays = {f"network.{k}": _numpy(v) for k, v in learned.network.state_dict().items()}
-        return arrays | {name: getattr(learned, name) for name in _ARRAYS}
+        arrays |= {name: getattr(learned, name) for name in _ARRAYS}
+        return arrays if learned.levels is None else arrays | learned.levels.state()
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -462,7 +537,11 @@ class AutoRec(FactorRecommender):
         network.load_state_dict(weights)
         kept: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         learned = _Learned(network.to(self._device()).eval(), **kept)
-        self._learned = replace(learned, process=self._process(learned)) if self.kernel else learned
+        if self.kernel:
+            learned = replace(learned, process=self._process(learned))
+        if self.head == "ordinal":
+            learned = replace(learned, levels=Levels.of_state(arrays, self.fitted.baseline))
+        self._learned = learned
 
     # --- presets
 

@@ -170,10 +170,12 @@ class Recommender(ABC):
         read, never their stars. Items that the model does not know get what it says of an item
         nobody has rated.
         """
+        return self._clip(self._stars_at(self._own(holdout.history), self._targets(holdout)))
+
+    def _targets(self, holdout: Holdout) -> Places:
         target = holdout.target
         items = self.fitted.items.find(target.items.values)[target.columns]
-        places = Places(target.rows, items, target.times)
-        return self._clip(self._stars_at(self._own(holdout.history), places))
+        return Places(target.rows, items, target.times)
 
     @abstractmethod
     def _stars(self, history: Ratings) -> Floats:
@@ -208,6 +210,41 @@ class Recommender(ABC):
     def _clip(self, stars: Floats) -> Floats:
         low, high = self.fitted.scale
         return np.clip(stars, low, high).astype(np.float32, copy=False)
+
+    # --- predicting how likely every star is
+
+    @property
+    def levels(self) -> Floats:
+        """The stars that a distribution is over, ascending: [L]. Raises DataError without one."""
+        raise self._says_no_chances()
+
+    def predict_distribution(self, history: Ratings, items: Rows | None = None) -> Floats:
+        """How likely each of `levels` is, for every user of `history`: [U, n, L].
+
+        items [n]: rows of the model's items; None: all of them, which is large for many users. Sums
+        to 1 over levels; what is expected is what `predict` says. Raises DataError for models that
+        say no more than stars.
+        """
+        own = self._own(history)
+        wanted = np.arange(len(self.fitted.items)) if items is None else items
+        users = np.arange(len(own.users))
+        places = Places(np.repeat(users, len(wanted)), np.tile(wanted, len(users)))
+        chances = self._chances_at(own, places)
+        return chances.reshape(len(users), len(wanted), -1)
+
+    def predict_distribution_at(self, holdout: Holdout) -> Floats:
+        """The same at the target ratings, in their order: [R, L]. Their stars are not read."""
+        return self._chances_at(self._own(holdout.history), self._targets(holdout))
+
+    def _chances_at(self, history: Ratings, places: Places) -> Floats:
+        """How likely each of `levels` is at `places`: [T, L]. Raises DataError."""
+        raise self._says_no_chances()
+
+    def _says_no_chances(self) -> DataError:
+        return DataError(
+            f"this {type(self).__name__} says how many stars, not how likely each of them is: "
+            'train an AutoRec, or an Average of one, with head = "ordinal"'
+        )
 
     # --- ranking
 

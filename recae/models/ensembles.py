@@ -144,6 +144,16 @@ class Average(_Ensemble):
         states = fit_in_a_row(self._fits(train, fitted, rng), report, resume)
         self._take(states, _equal(self.size))
 
+    @property
+    def levels(self) -> Floats:
+        return self._get().members[0].levels
+
+    def _chances_at(self, history: Ratings, places: Places) -> Floats:
+        # What their mean expects is the mean of what they expect, so it agrees with `predict`. A
+        # stack has no such thing: its weights need not sum to 1.
+        chances = (member._chances_at(history, places) for member in self._get().members)
+        return np.asarray(sum(chances) / np.float32(self.size))
+
 
 @dataclass(eq=False)
 class Stack(_Ensemble):

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from recae.models.base import Fitted, Recommender
 from recae.nn.training import Progress, Report
 from recae.ratings import Ratings
+from recae.splits import Holdout
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -32,11 +33,12 @@ class Fit:
     fitted: Fitted
     rng: np.random.Generator
     keep: Callable[[Recommender], Arrays]
+    validation: Holdout | None = None
 
     def run(self, report: Report | None, resume: Path | None) -> Arrays:
         """Do it; what is kept."""
         model = self.model.fresh(self.fitted)
-        model._learn(self.train, self.fitted, None, self.rng, report, resume)
+        model._learn(self.train, self.fitted, self.validation, self.rng, report, resume)
         return self.keep(model)
 
 
