@@ -10,7 +10,6 @@ Shapes: U users of a history, N items, K = k code size, R ratings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -23,7 +22,7 @@ from recae.errors import DataError, RecaeError
 from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 from recae.metrics import rmse
-from recae.models.base import FactorRecommender, Fitted, Floats, Places, Recommender, dots
+from recae.models.base import FactorRecommender, Fitted, Floats, Lesson, Places, Recommender, dots
 from recae.models.digests import history_digests
 from recae.models.fits import Arrays, Fit, fit_in_a_row
 from recae.models.kernel import Kernel, Process, Users
@@ -34,7 +33,6 @@ from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
 from recae.nn.sparse import Matrix, Structure
 from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
 from recae.ratings import Ratings
-from recae.splits import Holdout
 
 SideKind: TypeAlias = Literal["encoder", "table", "table+mask"]
 Activation: TypeAlias = Literal["identity", "sigmoid", "tanh", "relu", "elu", "selu", "silu"]
@@ -140,23 +138,16 @@ class AutoRec(FactorRecommender):
     def steps(self) -> int:
         return self.training.steps * (1 if self.head == "stars" else 2)
 
-    def _learn(
-        self,
-        train_on: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn(self, lesson: Lesson) -> None:
         self._learned = None
         if self.head == "ordinal":
-            self._learn_levels(train_on, fitted, validation, rng, report, resume)
+            self._learn_levels(lesson)
             return
+        train_on, fitted, validation = lesson.train, lesson.fitted, lesson.validation
         if self.kernel.times and train_on.times is None:
             raise DataError("kernel.times needs times, and the ratings have none: leave it out")
         device = self._device()
-        seed = int(rng.integers(2**63))
+        seed = int(lesson.rng.integers(2**63))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             network = self._network(len(fitted.users), len(fitted.items)).to(device)
@@ -184,8 +175,8 @@ class AutoRec(FactorRecommender):
                     seen,
                     self.training,
                     validate=None if validation is None else validate,
-                    report=None if report is None else self._in_stars(report),
-                    resume=resume,
+                    report=None if lesson.report is None else self._in_stars(lesson.report),
+                    resume=lesson.resume,
                 )
             except DivergedError as trouble:
                 best, diverged = trouble.kept, trouble
@@ -194,18 +185,11 @@ class AutoRec(FactorRecommender):
             if diverged is not None:
                 raise RecaeError(f"{diverged}: lower training.learning_rate")
 
-    def _learn_levels(
-        self,
-        train_on: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,
         as it would without levels."""
-        stars, aside = levels_of(train_on), rng.spawn(1)[0]
+        train_on = lesson.train
+        stars, aside = levels_of(train_on), lesson.rng.spawn(1)[0]
         share = min(_HIDDEN, _MOST_HIDDEN / len(train_on))
         hidden = splits.random(train_on, test=share, rng=aside).test
         rest = Fitted.of(hidden.history)
@@ -218,11 +202,11 @@ class AutoRec(FactorRecommender):
             return Levels.fit(stars, spread, scores, hidden).state()
 
         plain = replace(self, head="stars")
-        first = Fit(plain, hidden.history, rest, aside, levels)
-        second = Fit(plain, train_on, fitted, rng, lambda model: model.state(), validation)
-        kept, network = fit_in_a_row([first, second], report, resume)
+        first = Fit(plain, Lesson(hidden.history, rest, aside), levels)
+        second = Fit(plain, lesson, lambda model: model.state())
+        kept, network = fit_in_a_row([first, second], lesson.report, lesson.resume)
         found = Levels.of_state(kept, rest.baseline)
-        found = replace(found, spread=Spread.of(train_on, fitted.baseline))
+        found = replace(found, spread=Spread.of(train_on, lesson.fitted.baseline))
         self.restore(network | found.state())
 
     def _encoded(self, network: Network, seen: Seen, *, kernel: bool) -> _Learned:

@@ -82,6 +82,18 @@ class Fitted:
         )
 
 
+class Lesson(NamedTuple):
+    """What a model is given to learn from; `Recommender.fit` says what each is."""
+
+    train: Ratings
+    fitted: Fitted
+    """Learned from `train` already."""
+    rng: np.random.Generator
+    validation: Holdout | None = None
+    report: Report | None = None
+    resume: Path | None = None
+
+
 @dataclass(eq=False)
 class Recommender(ABC):
     """Base of all models. The init fields of a subclass are its hyper-parameters."""
@@ -113,20 +125,12 @@ class Recommender(ABC):
         if not len(train):
             raise DataError("there are no ratings to learn from")
         self._fitted = Fitted.of(train)
-        self._learn(train, self._fitted, validation, rng, on_epoch, resume)
+        self._learn(Lesson(train, self._fitted, rng, validation, on_epoch, resume))
         return self
 
     @abstractmethod
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
-        """Learn from `train`; everything learned replaces what was there."""
+    def _learn(self, lesson: Lesson) -> None:
+        """Learn from the lesson's ratings; everything learned replaces what was there."""
 
     @property
     def fitted(self) -> Fitted:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,9 +19,8 @@ from scipy.optimize import nnls
 from recae import splits
 from recae.errors import DataError
 from recae.models.autorec import AutoRec
-from recae.models.base import Fitted, Floats, Places, Recommender
+from recae.models.base import Fitted, Floats, Lesson, Places, Recommender
 from recae.models.fits import Arrays, Fit, fit_in_a_row, prefixed, under
-from recae.nn.training import Report
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -63,15 +61,16 @@ class _Ensemble(Recommender):
 
     def _fits(
         self,
-        train: Ratings,
-        fitted: Fitted,
-        rng: np.random.Generator,
+        lesson: Lesson,
         keep: Callable[[Recommender], Arrays] = lambda model: model.state(),
     ) -> list[Fit]:
-        """Of every member to `train`, with randomness of its own."""
+        """Of every member to the lesson's ratings, with randomness of its own."""
         parts = self._parts()
-        rngs = rng.spawn(len(parts))
-        return [Fit(part, train, fitted, own, keep) for part, own in zip(parts, rngs, strict=True)]
+        rngs = lesson.rng.spawn(len(parts))
+        return [
+            Fit(part, Lesson(lesson.train, lesson.fitted, own), keep)
+            for part, own in zip(parts, rngs, strict=True)
+        ]
 
     def _take(self, states: Sequence[Arrays], weights: Floats) -> None:
         self.restore(prefixed(states) | {_WEIGHTS: weights})
@@ -131,17 +130,9 @@ class Average(_Ensemble):
     def _parts(self) -> tuple[Recommender, ...]:
         return (self.member,) * self.size
 
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn(self, lesson: Lesson) -> None:
         self._learned = None
-        states = fit_in_a_row(self._fits(train, fitted, rng), report, resume)
+        states = fit_in_a_row(self._fits(lesson), lesson.report, lesson.resume)
         self._take(states, _equal(self.size))
 
     @property
@@ -186,26 +177,18 @@ class Stack(_Ensemble):
     def _parts(self) -> tuple[Recommender, ...]:
         return self.members
 
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn(self, lesson: Lesson) -> None:
         self._learned = None
-        count = len(self.members)
-        if self.holdout * len(train) < count:
+        count, report, resume = len(self.members), lesson.report, lesson.resume
+        if self.holdout * len(lesson.train) < count:
             # Fewer ratings than weights tell nothing of them.
-            states = fit_in_a_row(self._fits(train, fitted, rng), report, resume)
-            self._take(states, _equal(count))
+            self._take(fit_in_a_row(self._fits(lesson), report, resume), _equal(count))
             return
-        hidden = splits.random(train, test=self.holdout, rng=rng).test
+        hidden = splits.random(lesson.train, test=self.holdout, rng=lesson.rng).test
         rest = Fitted.of(hidden.history)
-        first = self._fits(hidden.history, rest, rng, keep=lambda model: _said(model, hidden))
-        kept = fit_in_a_row(first + self._fits(train, fitted, rng), report, resume)
+        most = Lesson(hidden.history, rest, lesson.rng)
+        first = self._fits(most, keep=lambda model: _said(model, hidden))
+        kept = fit_in_a_row(first + self._fits(lesson), report, resume)
         said = [arrays[_SAID] for arrays in kept[:count]]
         system = np.column_stack([*said, hidden.target.stars])
         users, items, _ = _places(hidden)

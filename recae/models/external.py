@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,9 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from recae.errors import DataError, RecaeError
-from recae.models.base import FactorRecommender, Fitted, Floats, RankingRecommender, dots
+from recae.models.base import FactorRecommender, Floats, Lesson, RankingRecommender, dots
 from recae.models.ridge import ridge_rows
-from recae.nn.training import Report
 from recae.ratings import Ratings
-from recae.splits import Holdout
 
 
 @contextmanager
@@ -51,19 +48,11 @@ class _Implicit(RankingRecommender, FactorRecommender):
     _users: Floats | None = field(default=None, init=False, repr=False)
     _items: Floats | None = field(default=None, init=False, repr=False)
 
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
-        likes = self._likes(train)
+    def _learn(self, lesson: Lesson) -> None:
+        likes = self._likes(lesson.train)
         if not likes.nnz:
             raise DataError("nobody likes anything: no rating reaches liked_from")
-        seed = int(rng.integers(2**31))
+        seed = int(lesson.rng.integers(2**31))
         with _one_blas_thread():
             model = self._implicit(seed)
             model.fit(likes, show_progress=False)
@@ -210,23 +199,15 @@ class MyFM(FactorRecommender):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn(self, lesson: Lesson) -> None:
         self._samples = None
-        seed = int(rng.integers(2**31))
+        train, seed = lesson.train, int(lesson.rng.integers(2**31))
         sets = self._sets(train), self._sets(train.transposed())
         # The order of the machine's features: users, what they rated, items, who rated them.
         sizes = [len(train.users), sets[0].shape[1], len(train.items), sets[1].shape[1]]
         groups = np.unique(np.repeat(np.arange(4), sizes), return_inverse=True)[1]
         machine = self._machine(train, sets, groups, seed)
-        counts = [train.user_counts, fitted.item_counts]
+        counts = [train.user_counts, lesson.fitted.item_counts]
         counts = [counts[side][:size] for side, size in zip((0, 1, 1, 0), sizes, strict=True)]
         self._samples = _gathered(machine, sets, groups, counts)
 

@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from recae.models.base import Fitted, Recommender
+from recae.models.base import Lesson, Recommender
 from recae.nn.training import Progress, Report
-from recae.ratings import Ratings
-from recae.splits import Holdout
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -26,19 +24,16 @@ _RUNNING: Final = "running"
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A copy of `model` learns from `train`; of it remains what `keep` takes."""
+    """A copy of `model` learns; of it remains what `keep` takes."""
 
     model: Recommender
-    train: Ratings
-    fitted: Fitted
-    rng: np.random.Generator
+    lesson: Lesson
     keep: Callable[[Recommender], Arrays]
-    validation: Holdout | None = None
 
     def run(self, report: Report | None, resume: Path | None) -> Arrays:
         """Do it; what is kept."""
-        model = self.model.fresh(self.fitted)
-        model._learn(self.train, self.fitted, self.validation, self.rng, report, resume)
+        model = self.model.fresh(self.lesson.fitted)
+        model._learn(self.lesson._replace(report=report, resume=resume))
         return self.keep(model)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,14 +18,12 @@ from recae.errors import DataError, RecaeError
 from recae.ids import Rows
 from recae.models.base import (
     FactorRecommender,
-    Fitted,
     Floats,
+    Lesson,
     RankingRecommender,
     Recommender,
 )
-from recae.nn.training import Report
 from recae.ratings import Ratings
-from recae.splits import Holdout
 
 _LARGEST: Final = 30_000
 """Rows of a square matrix that is held whole; a system of that size takes 7 GB and half an hour."""
@@ -38,15 +35,7 @@ _BLOCK: Final = 512
 class _ClosedForm(Recommender):
     """Needs nothing beyond the baseline and the counts, which every model keeps."""
 
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn(self, lesson: Lesson) -> None:
         """All is learned already."""
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -97,17 +86,9 @@ class _ItemItem(Recommender):
 
     _weights: Floats | None = field(default=None, init=False, repr=False)
 
-    def _learn(
-        self,
-        train: Ratings,
-        fitted: Fitted,
-        validation: Holdout | None,
-        rng: np.random.Generator,
-        report: Report | None,
-        resume: Path | None,
-    ) -> None:
+    def _learn(self, lesson: Lesson) -> None:
         self._weights = None
-        self._weights = self._solve(train)
+        self._weights = self._solve(lesson.train)
 
     @abstractmethod
     def _solve(self, train: Ratings) -> Floats:
