@@ -13,7 +13,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
@@ -103,20 +103,30 @@ class DataRecipe:
 
 
 @dataclass(frozen=True)
-class RandomSplit:
-    """`splits.random`."""
+class _DrawnShares:
+    """Splits that draw a share to test and a share to validate."""
 
-    kind: Literal["random"]
+    kind: str
     test: float = 0.1
     validation: float = 0.0
     seed: Seed = 0
 
     __pydantic_config__ = _STRICT
 
+    def _drawn(self, split: Callable[..., Split], ratings: Ratings, **more: Any) -> Split:
+        rng = np.random.default_rng(self.seed)
+        return split(ratings, test=self.test, validation=self.validation, rng=rng, **more)
+
+
+@dataclass(frozen=True)
+class RandomSplit(_DrawnShares):
+    """`splits.random`."""
+
+    kind: Literal["random"]
+
     def split(self, ratings: Ratings, data: DataRecipe) -> Split:
         """The split."""
-        rng = np.random.default_rng(self.seed)
-        return splits.random(ratings, test=self.test, validation=self.validation, rng=rng)
+        return self._drawn(splits.random, ratings)
 
 
 @dataclass(frozen=True)
@@ -172,43 +182,26 @@ class TemporalSplit:
 
 
 @dataclass(frozen=True)
-class UnseenUsersSplit:
+class UnseenUsersSplit(_DrawnShares):
     """`splits.unseen_users`."""
 
     kind: Literal["unseen-users"]
-    test: float = 0.1
-    validation: float = 0.0
     target: float = 0.2
-    seed: Seed = 0
-
-    __pydantic_config__ = _STRICT
 
     def split(self, ratings: Ratings, data: DataRecipe) -> Split:
         """The split."""
-        return splits.unseen_users(
-            ratings,
-            test=self.test,
-            validation=self.validation,
-            target=self.target,
-            rng=np.random.default_rng(self.seed),
-        )
+        return self._drawn(splits.unseen_users, ratings, target=self.target)
 
 
 @dataclass(frozen=True)
-class UnseenItemsSplit:
+class UnseenItemsSplit(_DrawnShares):
     """`splits.unseen_items`."""
 
     kind: Literal["unseen-items"]
-    test: float = 0.1
-    validation: float = 0.0
-    seed: Seed = 0
-
-    __pydantic_config__ = _STRICT
 
     def split(self, ratings: Ratings, data: DataRecipe) -> Split:
         """The split."""
-        rng = np.random.default_rng(self.seed)
-        return splits.unseen_items(ratings, test=self.test, validation=self.validation, rng=rng)
+        return self._drawn(splits.unseen_items, ratings)
 
 
 @dataclass(frozen=True)

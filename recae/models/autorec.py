@@ -22,12 +22,12 @@ from recae.errors import DataError, RecaeError
 from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 from recae.metrics import rmse
-from recae.models.base import FactorRecommender, Fitted, Floats, Lesson, Places, Recommender, dots
+from recae.models.base import Fitted, Floats, Lesson, Places, Recommender, dots
 from recae.models.digests import history_digests
 from recae.models.fits import Arrays, Fit, fit_in_a_row
 from recae.models.kernel import Kernel, Process, Users
 from recae.models.levels import Levels, Spread, levels_of
-from recae.models.ridge import UnsolvableError, ridge_rows
+from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
 from recae.nn.encoders import Dense
 from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
 from recae.nn.sparse import Matrix, Structure
@@ -73,7 +73,7 @@ _ARRAYS = tuple(f.name for f in fields(_Learned) if f.name not in _OBJECTS)
 
 
 @dataclass(eq=False)
-class AutoRec(FactorRecommender):
+class AutoRec(Recommender):
     """Masked-loss autoencoders on ratings, and matrix factorization as their plainest member.
 
     Use the presets: `AutoRec.dual`, `.item`, `.user`, `.paper_item`, `.paper_user`, `.mf`,
@@ -195,9 +195,7 @@ class AutoRec(FactorRecommender):
         rest = Fitted.of(hidden.history)
 
         def levels(model: Recommender) -> Arrays:
-            target = hidden.target
-            places = Places(target.rows, target.columns.astype(np.int64), target.times)
-            scores = model._stars_at(hidden.history, places)
+            scores = model._stars_at(hidden.history, model._targets(hidden))
             spread = Spread.of(hidden.history, rest.baseline)
             return Levels.fit(stars, spread, scores, hidden).state()
 
@@ -342,9 +340,6 @@ class AutoRec(FactorRecommender):
 
     # --- predicting
 
-    def scores(self, history: Ratings) -> Floats:
-        return self._stars(self._own(history))
-
     def _stars(self, history: Ratings) -> Floats:
         scores, levels = self._scores(history), self._get().levels
         return scores if levels is None else levels.expected(scores, history)
@@ -488,8 +483,7 @@ class AutoRec(FactorRecommender):
         if learned.process is not None:
             moved = learned.process.refined(own, rest)
             return Users(vectors + moved.vectors, bias + moved.bias, moved.weights)
-        items = np.column_stack([learned.item_vectors, np.ones(len(own.items), np.float32)])
-        solved = ridge_rows(own, rest, items, self.ridge)
+        solved = ridge_rows(own, rest, with_ones(learned.item_vectors), self.ridge)
         return Users(vectors + solved[:, :-1], bias + solved[:, -1], weights)
 
     def _read(self, own: Ratings) -> Seen:

@@ -191,20 +191,14 @@ class Stack(_Ensemble):
         kept = fit_in_a_row(first + self._fits(lesson), report, resume)
         said = [arrays[_SAID] for arrays in kept[:count]]
         system = np.column_stack([*said, hidden.target.stars])
-        users, items, _ = _places(hidden)
-        baseline = rest.baseline.stars_at(hidden.history, users, items)
+        rows, columns = hidden.target.rows, hidden.target.columns.astype(np.int64)
+        baseline = rest.baseline.stars_at(hidden.history, rows, columns)
         self._take(kept[count:], non_negative(system - baseline[:, None]))
-
-
-def _places(hidden: Holdout) -> Places:
-    """Those of the target ratings, over the items of the training ratings."""
-    target = hidden.target
-    return Places(target.rows, target.columns.astype(np.int64), target.times)
 
 
 def _said(model: Recommender, hidden: Holdout) -> Arrays:
     """What a model that was fitted to the rest says of what was hidden from it: [R]."""
-    return {_SAID: model._stars_at(hidden.history, _places(hidden))}
+    return {_SAID: model._stars_at(hidden.history, model._targets(hidden))}
 
 
 def non_negative(system: Floats) -> Floats:

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from recae.errors import DataError, RecaeError
 from recae.models.base import FactorRecommender, Floats, Lesson, RankingRecommender, dots
-from recae.models.ridge import ridge_rows
+from recae.models.ridge import ridge_rows, with_ones
 from recae.ratings import Ratings
 
 
@@ -287,7 +287,7 @@ class MyFM(FactorRecommender):
             rest = values - items[own.columns, -1] - expected[own.rows, -1]
             rest -= dots(expected[:, :-1], items[:, :-1], own.rows, own.columns)
             spread = 1 / np.sqrt(precision)
-            x = np.column_stack([items[:, :-1], np.ones(len(items), np.float32)])
+            x = with_ones(items[:, :-1])
             moved = spread * ridge_rows(
                 own, rest, x * spread, 1 / float(samples.noise[s]), shifts * spread
             )

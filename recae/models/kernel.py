@@ -18,17 +18,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from threadpoolctl import threadpool_limits
 
 from recae.ids import Rows
-from recae.models.ridge import UnsolvableError, ridge_rows
+from recae.models.ridge import UnsolvableError, ridge_rows, threads_for, with_ones
 from recae.ratings import Ratings
 
 Floats = NDArray[np.float32]
@@ -40,8 +38,6 @@ _SAMPLE: Final = 2_000
 """Items among which the median distance is taken."""
 _WHOLE: Final = 6_000
 """Items up to which all their similarities are held at once: 144 MB."""
-_FEW: Final = 16
-"""Fewer users than this are solved before the threads could be limited."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +104,7 @@ class Process:
         Users with more than 5,000 ratings have weights of zero, and the first line alone. Raises
         UnsolvableError where codes are not finite, or too large.
         """
-        # Threads inside thousands of small systems only wait for each other.
-        with threadpool_limits(1, "blas") if len(own.users) >= _FEW else nullcontext():
+        with threads_for(len(own.users)):
             weights = self._weights(own, rest)
         weighted = own.matrix.copy()
         weighted.data = weights / self.ridge
@@ -118,7 +113,7 @@ class Process:
         if len(many):
             theirs = own.take_users(many)
             rests = rest[np.isin(own.rows, many)]
-            solved = ridge_rows(theirs, rests, _with_ones(self.vectors), float(self.ridge))
+            solved = ridge_rows(theirs, rests, with_ones(self.vectors), float(self.ridge))
             vectors[many], bias[many] = solved[:, :-1], solved[:, -1]
         return Users(vectors, bias, weights)
 
@@ -237,7 +232,3 @@ def _solved(covariance: Floats, values: Floats) -> Floats:
     if not np.isfinite(solved).all():
         raise UnsolvableError
     return solved
-
-
-def _with_ones(vectors: Floats) -> Floats:
-    return np.column_stack([vectors, np.ones(len(vectors), np.float32)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +28,16 @@ class UnsolvableError(RecaeError):
         )
 
 
+def threads_for(systems: int) -> AbstractContextManager[object]:
+    """While so many small systems are solved: threads inside thousands only wait for each other."""
+    return threadpool_limits(1, "blas") if systems >= _FEW else nullcontext()
+
+
+def with_ones(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[N, K + 1]: the last column, of ones, is what a user's bias is multiplied by."""
+    return np.column_stack([vectors, np.ones(len(vectors), np.float32)])
+
+
 def ridge_rows(
     history: Ratings,
     values: NDArray[np.float32],
@@ -42,8 +52,7 @@ def ridge_rows(
     equations of a block of users are solved together; where a user has fewer ratings than K, the
     smaller system of the dual is solved instead. Raises UnsolvableError.
     """
-    # Threads inside thousands of small products only wait for each other.
-    with threadpool_limits(1, "blas") if len(history.users) >= _FEW else nullcontext():
+    with threads_for(len(history.users)):
         try:
             solved = _solved(history, values, items, penalty, shifts)
         except np.linalg.LinAlgError:
