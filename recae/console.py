@@ -123,6 +123,8 @@ def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
     )
     if ratings.side_data:
         console.print(f"beside them {' and '.join(ratings.side_data)}")
+    for note in split.train.side_notes:
+        console.print(f"  {note}")
     held = "" if split.validation is None else f"{len(split.validation.target):,} to validate, "
     console.print(f"{len(split.train):,} to train on, {held}{len(split.test.target):,} to test\n")
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from recae.catalog import Catalog
 from recae.errors import DataError
-from recae.features import Features
+from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 
 Duplicates: TypeAlias = Literal["error", "last", "mean"]
@@ -265,6 +265,16 @@ class Ratings:
     def side_data(self) -> tuple[str, ...]:
         """What is known of users and items beside the ratings, in words; empty without any."""
         return tuple(_told(*side) for side in self._sides())
+
+    @property
+    def side_notes(self) -> tuple[str, ...]:
+        """What no model can use of it, and what is missing, a sentence each. Raises DataError."""
+        notes: list[str] = []
+        for _, ids, given in self._sides():
+            own = given.over(ids)
+            coding = Coding.of(own)
+            notes += [*coding.notes, *coding.notes_on(own)]
+        return tuple(notes)
 
     @cached_property
     def digest(self) -> str:

@@ -296,3 +296,14 @@ def test_new_films_of_ml_100k_are_known_by_year_and_genres(shared_data: Path) ->
         for read in (True, False)
     )
     assert rmse(with_them, split.test) < rmse(without, split.test) - 0.01
+
+
+def test_what_side_data_lack_is_counted() -> None:
+    ratings = Ratings.of([1, 1, 2, 2], [1, 2, 3, 4], [1, 5, 3, 4])
+    known = {"color": ["red", "blue", "red", None], "shape": ["round"] * 4}
+    side = Features.of([1, 2, 3, 4], known)
+    notes = ratings.with_features(items=side).side_notes
+    assert "shape: left out, the same in every row" in notes
+    assert "color: 1 categories of one row each are left out" in notes
+    assert "color: missing in 1 of 4 rows" in notes
+    assert ratings.side_notes == ()
