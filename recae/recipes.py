@@ -458,11 +458,18 @@ def _schema(of: type[Recommender]) -> TypeAdapter[Any]:
     hints = get_type_hints(of)
     names = [f.name for f in fields(of) if f.init]
     settings = [(name, Any if hints[name] in _MEMBERS else hints[name]) for name in names]
-    for _, hint in settings:
-        if is_dataclass(hint):
-            setattr(hint, "__pydantic_config__", _STRICT)  # noqa: B010
+    settings = [(name, _strict(hint)) for name, hint in settings]
     namespace = {"__pydantic_config__": _STRICT}
     return TypeAdapter(make_dataclass(f"{of.__name__}Settings", settings, namespace=namespace))
+
+
+def _strict(hint: Any) -> Any:
+    """The type of a setting, where unknown keys of tables are refused; of several tables that one
+    is meant whose kind is named."""
+    tables = [each for each in (hint, *get_args(hint)) if is_dataclass(each)]
+    for table in tables:
+        setattr(table, "__pydantic_config__", _STRICT)  # noqa: B010
+    return Annotated[hint, Field(discriminator="kind")] if len(tables) > 1 else hint
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from recae.evaluation import leak
 from recae.features import Features
 from recae.ids import Ids
 from recae.models import AutoRec, load_model
-from recae.models.autorec import _matrix
+from recae.models.bridge import matrix_of
 from recae.nn.encoders import Dense
 from recae.nn.sides import Seen, encode
 from recae.nn.training import Training, _hide
 from recae.ratings import Ratings
 from recae.splits import Holdout, unseen_items
-from tests.nn.test_training import problem
+from tests.nn.test_training import READS, problem
 
 KINDS = ("red", "green", "blue")
 
@@ -73,30 +73,21 @@ def rmse(model: AutoRec, holdout: Holdout) -> float:
 def test_the_encoder_adds_side_data_before_its_activation() -> None:
     """code = tanh(c + ratings + f F), whatever the number of entries seen; row by row."""
     _, structure, residuals = problem()
-    dense = Dense(
-        15,
-        4,
-        values=True,
-        mask=True,
-        side=3,
-        activation="tanh",
-        normalize=True,
-        bias_head=True,
-        scale=0.1,
-    )
+    dense = Dense().side(replace(READS, side=3))
+    entry = dense.entry
     known = (torch.rand(12, 3) * (torch.rand(12, 3) < 0.5)).numpy()
-    side = _matrix(sparse.csr_array(known), torch.device("cpu"))
+    side = matrix_of(sparse.csr_array(known), torch.device("cpu"))
     codes = encode(dense, Seen.everything(structure, residuals, side))
-    assert dense.values_weight is not None
-    assert dense.mask_weight is not None
-    assert dense.side_weight is not None
+    assert entry.values_weight is not None
+    assert entry.mask_weight is not None
+    assert entry.side_weight is not None
     for row in range(12):
         mine = structure.row_of_entry == row
         columns = structure.columns.long()[mine]
-        total = residuals[mine] @ dense.values_weight[columns] + dense.mask_weight[columns].sum(0)
+        total = residuals[mine] @ entry.values_weight[columns] + entry.mask_weight[columns].sum(0)
         total = total / max(len(columns), 1) ** 0.5
-        total = total + torch.from_numpy(known[row]) @ dense.side_weight
-        wanted = torch.tanh(dense.code_bias + total)
+        total = total + torch.from_numpy(known[row]) @ entry.side_weight
+        wanted = torch.tanh(entry.bias + total)
         torch.testing.assert_close(codes.vectors[row], wanted.detach())
 
 

@@ -7,6 +7,7 @@ a model is adding its line here: recipes, the command line and the contract suit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from recae.models.autorec import AutoRec
@@ -16,6 +17,7 @@ from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
+from recae.models.textbook import TEXTBOOK
 
 MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "bias": Bias,
@@ -34,6 +36,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "myfm": MyFM,
     "ease": EASE,
     "item-ridge": ItemRidge,
+    **{name: partial(AutoRec, **settings) for name, settings in TEXTBOOK.items()},
 }
 
 __all__ = [

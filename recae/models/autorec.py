@@ -10,32 +10,44 @@ Shapes: U users of a history, N items, K = k code size, R ratings.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from recae import splits
 from recae.errors import DataError, RecaeError
-from recae.features import Coding, Features
-from recae.ids import Ids, Rows
+from recae.features import Coding
+from recae.ids import Rows
 from recae.metrics import rmse
 from recae.models.base import Fitted, Floats, Lesson, Places, Recommender, dots
+from recae.models.bridge import (
+    arrays,
+    check_device,
+    coded,
+    device_of,
+    load_weights,
+    matrix_of,
+    numpy_of,
+    seeded,
+    structure,
+    weights_of,
+)
 from recae.models.digests import history_digests
 from recae.models.fits import Arrays, Fit, fit_in_a_row
 from recae.models.kernel import Kernel, Process, Users
 from recae.models.levels import Levels, Spread, levels_of
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
-from recae.nn.encoders import Dense
-from recae.nn.sides import Codes, Network, Seen, Side, Sum, Table, encode
-from recae.nn.sparse import Matrix, Structure
+from recae.nn.activations import Activation
+from recae.nn.encoders import Dense, Encoder, Reads
+from recae.nn.heads import Head, Scaled, Squares
+from recae.nn.network import Network
+from recae.nn.sides import Seen, Side, Sum, Table, Tied, encode
 from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
 from recae.ratings import Ratings
 
 SideKind: TypeAlias = Literal["encoder", "table", "table+mask"]
-Activation: TypeAlias = Literal["identity", "sigmoid", "tanh", "relu", "elu", "selu", "silu"]
 
 _INITIAL_SCALE = 0.03
 """Standard deviation of initial weights; on inner validation 0.01 to 0.05 were equal, 0.1 worse."""
@@ -84,10 +96,15 @@ class AutoRec(Recommender):
     """Where user vectors come from; `table+mask` is SVD++'s: free vectors plus implicit sets."""
     items: SideKind = "encoder"
     """Where item vectors come from."""
+    encoder: Encoder = field(default_factory=Dense)
+    """What the network of an encoded side is; one file each in `recae.nn.encoders`."""
     k: int = 64
     """Code size."""
     activation: Activation = "tanh"
-    """Of the codes."""
+    """Of the codes, and of hidden layers."""
+    output: Activation = "identity"
+    """Of the predictions. With any but `identity` these go from the lowest stars (0) to the highest
+    (1), and ratings are learned as they are, without a baseline."""
     dropout: float = 0.4
     """On the codes of both sides, while training."""
     baseline: Literal["shrunk", "mean", "none"] = "shrunk"
@@ -108,10 +125,12 @@ class AutoRec(Recommender):
     """Penalty of that half-step."""
     kernel: Kernel = field(default_factory=Kernel)
     """What the half-step of refined users takes into account beside their codes."""
-    head: Literal["stars", "ordinal"] = "stars"
-    """`stars`: the score is the prediction. `ordinal`: the score is that of a cumulative model of
-    the levels, so that there is a chance for every star; the prediction is what is expected. The
-    network is the same, and trained twice: levels are learned from a tenth hidden from the first.
+    head: Literal["stars", "cross-entropy", "ordinal"] = "stars"
+    """`stars`: the score is the prediction, and costs its squared error. `cross-entropy`: the cost
+    is that of a sigmoid output on ratings brought to 0-1. `ordinal`: the score is that of a
+    cumulative model of the levels, so that there is a chance for every star; the prediction is what
+    is expected. The network is that of `stars`, and trained twice: levels are learned from a tenth
+    hidden from the first.
     """
     training: Training = field(default_factory=Training)
     device: str = "auto"
@@ -129,8 +148,24 @@ class AutoRec(Recommender):
             raise ValueError(f"ridge must be positive and finite, not {self.ridge}")
         if self.kernel and not (self.users == "encoder" and self.refine):
             raise ValueError("a kernel needs refined users: users = encoder and refine = true")
-        if self.device not in ("auto", "cpu") and not self.device.startswith("cuda"):
-            raise ValueError(f"device must be auto, cpu or cuda, not {self.device!r}")
+        check_device(self.device)
+        self.encoder.check(self.activation, residuals=self.baseline != "none")
+        self._check_output()
+
+    def _check_output(self) -> None:
+        if self.head == "cross-entropy" and self.output != "sigmoid":
+            raise ValueError("head = cross-entropy needs chances: set output = sigmoid")
+        if self.output == "identity":
+            return
+        if self.head == "ordinal":
+            raise ValueError("head = ordinal bends the scores itself: set output = identity")
+        if self.baseline != "none":
+            raise ValueError(f"output = {self.output} learns raw ratings: set baseline = none")
+        if self.users != "encoder" or self.refine:
+            raise ValueError(
+                f"output = {self.output} leaves no half-step to be solved for: set users = encoder "
+                "and refine = false"
+            )
 
     # --- learning
 
@@ -144,12 +179,9 @@ class AutoRec(Recommender):
             self._learn_levels(lesson)
             return
         train_on, fitted, validation = lesson.train, lesson.fitted, lesson.validation
-        if self.kernel.times and train_on.times is None:
-            raise DataError("kernel.times needs times, and the ratings have none: leave it out")
-        device = self._device()
-        seed = int(lesson.rng.integers(2**63))
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        self._check_ratings(train_on)
+        device = device_of(self.device)
+        with seeded(lesson.rng, device):
             network = self._network(len(fitted.users), len(fitted.items)).to(device)
             seen = self._seen(train_on, device, items_too=True)
 
@@ -179,11 +211,38 @@ class AutoRec(Recommender):
                     resume=lesson.resume,
                 )
             except DivergedError as trouble:
-                best, diverged = trouble.kept, trouble
+                best, diverged = cast(Network | None, trouble.kept), trouble
+            except ValueError as trouble:
+                raise RecaeError(str(trouble)) from None
             if best is not None:
                 finish(best, kernel=bool(self.kernel))
             if diverged is not None:
                 raise RecaeError(f"{diverged}: lower training.learning_rate")
+
+    def _check_ratings(self, ratings: Ratings) -> None:
+        """Raises DataError where settings and ratings do not go together."""
+        if self.kernel.times and ratings.times is None:
+            raise DataError("kernel.times needs times, and the ratings have none: leave it out")
+        encoded = "encoder" in (self.users, self.items)
+        if encoded and self.encoder.reads_times and ratings.times is None:
+            raise DataError(
+                f"encoder = {self.encoder.kind} reads ratings in time order, and these have no "
+                "times: name their column, or choose another encoder"
+            )
+        training = self.training
+        if self.dropout or training.noise or training.weight_decay or training.l2:
+            return
+        if training.objective != "reconstruct" or self.encoder.constrained:
+            return
+        sides = {"user": (self.users, ratings.items), "item": (self.items, ratings.users)}
+        for side, (kind, read) in sides.items():
+            if kind == "encoder" and self.k >= len(read):
+                raise DataError(
+                    f"k = {self.k} is overcomplete for {side} codes: {len(read)} numbers can be "
+                    "copied into it without learning anything. Choose a smaller k or a constraint: "
+                    "training.objective = split or denoise, training.noise, weight_decay or l2, "
+                    "dropout, or an encoder that pays for its codes"
+                )
 
     def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,
@@ -212,11 +271,11 @@ class AutoRec(Recommender):
         users, items = encode(network.rows, seen), encode(network.columns, seen.T)
         known = self.fitted.item_counts > 0
         if seen.column_side is not None:
-            known = known | (_numpy(seen.column_side.structure.row_starts.diff()) > 0)
+            known = known | (numpy_of(seen.column_side.structure.row_starts.diff()) > 0)
         learned = _Learned(
             network,
-            *_arrays(users),
-            *_arrays(items),
+            *arrays(users),
+            *arrays(items),
             item_known=known,
             weights=np.zeros(0, np.float32),
             starts=np.zeros(0, np.int64),
@@ -248,29 +307,44 @@ class AutoRec(Recommender):
         known = [0 if coding is None else len(coding.names) for coding in self._codings]
         users = self._side(self.users, n_users, n_items, known[0])
         items = self._side(self.items, n_items, n_users, known[1])
-        return Network(users, items, dropout=self.dropout)
+        return Network(users, items, dropout=self.dropout, head=self._head())
+
+    def _head(self) -> Head:
+        if self.output == "identity":
+            return Squares()
+        low, high = self._span
+        return Scaled(low, high, activation=self.output, entropy=self.head == "cross-entropy")
+
+    @property
+    def _span(self) -> tuple[float, float]:
+        """The scale in the network's unit."""
+        low, high = self.fitted.scale
+        return low / float(self._unit), high / float(self._unit)
 
     def _side(self, kind: SideKind, n_rows: int, n_columns: int, n_known: int) -> Side:
-        def dense(*, values: bool, mask: bool, bias_head: bool, side: int = 0) -> Dense:
-            return Dense(
-                n_columns,
-                self.k,
-                values=values,
-                mask=mask,
-                side=side,
-                activation=self.activation if values else "identity",
-                normalize=self.normalize,
-                bias_head=bias_head,
-                scale=_INITIAL_SCALE,
-            )
-
-        table = Table(n_rows, self.k, scale=_INITIAL_SCALE)
+        reads = Reads(
+            n_columns,
+            self.k,
+            self.activation,
+            values=True,
+            mask=self.mask_channel,
+            side=n_known,
+            normalize=self.normalize,
+            bias_head=self.bias_head,
+            scale=_INITIAL_SCALE,
+            span=self._span if self.baseline == "none" else None,
+        )
+        table = Table(n_rows, self.encoder.width(self.k), scale=_INITIAL_SCALE)
         match kind:
             case "table":
                 return table
             case "table+mask":
-                return Sum(table, dense(values=False, mask=True, bias_head=False))
-        return dense(values=True, mask=self.mask_channel, bias_head=self.bias_head, side=n_known)
+                # SVD++ has one linear layer over what was rated, whatever the encoder.
+                of_mask = replace(
+                    reads, activation="identity", values=False, mask=True, side=0, bias_head=False
+                )
+                return Sum(table, Dense().side(of_mask))
+        return self.encoder.side(reads)
 
     @property
     def _codings(self) -> tuple[Coding | None, Coding | None]:
@@ -285,13 +359,15 @@ class AutoRec(Recommender):
         """Ratings over the model's items, with what is known of their users, and of the items."""
         residuals = torch.from_numpy(self._residuals(ratings)).to(device)
         of_users, of_items = self._codings
-        users = _coded(of_users, ratings.user_features, ratings.users)
-        items = _coded(of_items, ratings.item_features, ratings.items) if items_too else None
+        users = coded(of_users, ratings.user_features, ratings.users)
+        items = coded(of_items, ratings.item_features, ratings.items) if items_too else None
+        times = ratings.times if self.encoder.reads_times else None
         return Seen.everything(
-            _structure(ratings.matrix, device),
+            structure(ratings.matrix, device),
             residuals,
-            None if users is None else _matrix(users, device),
-            None if items is None else _matrix(items, device),
+            None if users is None else matrix_of(users, device),
+            None if items is None else matrix_of(items, device),
+            None if times is None else torch.from_numpy(times).to(device),
         )
 
     def known(self, history: Ratings) -> Rows:
@@ -305,7 +381,7 @@ class AutoRec(Recommender):
 
     def _known_users(self, own: Ratings) -> NDArray[np.bool_]:
         rated = super()._known_users(own)
-        side = _coded(self._codings[0], own.user_features, own.users)
+        side = coded(self._codings[0], own.user_features, own.users)
         return rated if side is None else rated | (np.diff(side.indptr) > 0)
 
     def _known_items(self) -> NDArray[np.bool_]:
@@ -331,24 +407,29 @@ class AutoRec(Recommender):
 
         return said
 
-    def _device(self) -> torch.device:
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise RecaeError("there is no CUDA device here: set device to auto or cpu")
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
     # --- predicting
 
     def _stars(self, history: Ratings) -> Floats:
         scores, levels = self._scores(history), self._get().levels
-        return scores if levels is None else levels.expected(scores, history)
+        if levels is not None:
+            return levels.expected(scores, history)
+        return self._linked(scores, self._known_users(history)[:, None] & self._known_items())
 
     def _stars_at(self, history: Ratings, places: Places) -> Floats:
         scores, levels = self._scores_at(history, places), self._get().levels
-        if levels is None:
+        users, items, _ = places
+        if levels is not None:
+            return levels.expected_at(scores, history, users, items)
+        known = (items >= 0) & self._known_items()[items] & self._known_users(history)[users]
+        return self._linked(scores, known)
+
+    def _linked(self, scores: Floats, known: NDArray[np.bool_]) -> Floats:
+        """Stars of scores, both in stars and of one shape, by the head's activation. Where nothing
+        is known the score is the mean rating, and is not bent."""
+        if self.output == "identity":
             return scores
-        return levels.expected_at(scores, history, places.users, places.items)
+        values = self._get().network.head.link(torch.from_numpy(scores / self._unit))
+        return np.where(known, self._unit * numpy_of(values), scores)
 
     @property
     def levels(self) -> Floats:
@@ -461,13 +542,14 @@ class AutoRec(Recommender):
         side = self._get().network.rows
         n, weights = len(own.users), np.zeros(len(own), np.float32)
         if self.users == "encoder":
-            return Users(*_arrays(encode(side, self._read(own))), weights)
-        vectors, bias = np.zeros((n, self.k), np.float32), np.zeros(n, np.float32)
+            return Users(*arrays(encode(side, self._read(own))), weights)
+        bias = np.zeros(n, np.float32)
+        vectors = np.zeros((n, self.encoder.width(self.k)), np.float32)
         if isinstance(side, Sum):
-            vectors += _arrays(encode(side.encoder, self._read(own)))[0]
+            vectors += arrays(encode(side.encoder, self._read(own)))[0]
             side = side.table
-        assert isinstance(side, Table)
-        mean = _numpy(side.vectors.mean(dim=0)), _numpy(side.row_bias.mean())
+        assert isinstance(side, Table | Tied)
+        mean = numpy_of(side.vectors.mean(dim=0)), numpy_of(side.row_bias.mean())
         return Users(vectors + mean[0], bias + mean[1], weights)
 
     def _half_step(self, own: Ratings, expected: Users) -> Users:
@@ -500,21 +582,16 @@ class AutoRec(Recommender):
 
     def state(self) -> dict[str, NDArray[Any]]:
         learned = self._get()
-        arrays = {f"network.{k}": _numpy(v) for k, v in learned.network.state_dict().items()}
-        arrays |= {name: getattr(learned, name) for name in _ARRAYS}
-        return arrays if learned.levels is None else arrays | learned.levels.state()
+        saved = weights_of(learned.network)
+        saved |= {name: getattr(learned, name) for name in _ARRAYS}
+        return saved if learned.levels is None else saved | learned.levels.state()
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         with torch.random.fork_rng(devices=[]):
             network = self._network(len(self.fitted.users), len(self.fitted.items))
-        weights = {
-            name.removeprefix("network."): torch.from_numpy(array)
-            for name, array in arrays.items()
-            if name.startswith("network.")
-        }
-        network.load_state_dict(weights)
+        load_weights(network, arrays)
         kept: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
-        learned = _Learned(network.to(self._device()).eval(), **kept)
+        learned = _Learned(network.to(device_of(self.device)).eval(), **kept)
         if self.kernel:
             learned = replace(learned, process=self._process(learned))
         if self.head == "ordinal":
@@ -604,29 +681,3 @@ _TABLES: dict[str, Any] = {
 }
 _MF: dict[str, Any] = _TABLES | {"users": "table"}
 _SVDPP: dict[str, Any] = _TABLES | {"users": "table+mask"}
-
-
-def _coded(coding: Coding | None, features: Features | None, ids: Ids) -> sparse.csr_array | None:
-    """Side data of `ids` as an encoder reads them, [ids, F]; None where it reads none."""
-    if coding is None:
-        return None
-    if features is None:
-        return sparse.csr_array(np.zeros((len(ids), len(coding.names)), np.float32))
-    return coding.matrix(features.over(ids))
-
-
-def _structure(matrix: sparse.csr_array, device: torch.device) -> Structure:
-    starts, columns = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
-    return Structure.of(starts.to(device), columns.to(device), matrix.shape[1])
-
-
-def _matrix(matrix: sparse.csr_array, device: torch.device) -> Matrix:
-    return Matrix.of(_structure(matrix, device), torch.from_numpy(matrix.data).to(device))
-
-
-def _arrays(codes: Codes) -> tuple[Floats, Floats]:
-    return _numpy(codes.vectors), _numpy(codes.bias)
-
-
-def _numpy(tensor: torch.Tensor) -> Floats:
-    return np.asarray(tensor.detach().cpu().numpy())

@@ -22,8 +22,9 @@ from recae.features import Coding
 from recae.ids import Ids
 from recae.models.base import Fitted, Recommender
 from recae.models.baseline import Baseline
+from recae.nn.encoders import ENCODERS, Settings
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _CONFIG, _ARRAYS, _IDS = "config.json", "arrays.safetensors", "ids.npz"
 _OWN: Final = "model."
 
@@ -114,6 +115,8 @@ def _common(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[int, int]:
     """How many settings are equal: texts and truths, and all, those of tables included."""
     kinds = all_of_them = 0
     for name, value in ours.items():
+        if name not in theirs:
+            continue
         if is_dataclass(value) and not isinstance(value, Recommender):
             inner = _common(vars(value), vars(theirs[name]))
             kinds, all_of_them = kinds + inner[0], all_of_them + inner[1]
@@ -168,6 +171,8 @@ def _revived(default: Any, value: Any) -> Any:
 
     match value:
         case {"kind": kind, **params}:
+            if isinstance(default, Settings):
+                return _rebuilt(ENCODERS[kind](), value)
             return _rebuilt(MODELS[kind](), params)
         case dict():
             return _rebuilt(default, value)

@@ -1,4 +1,4 @@
-"""The two sides of the product <p_row, q_column>: a free table, an encoder, or their sum.
+"""What is seen, and the two sides of the product <p_row, q_column>: tables, encoders, their sum.
 
 A side answers for all of its rows at once, because an encoder of the dual model reads the whole
 matrix anyway. For the columns' side the same code runs on the transposed matrix.
@@ -8,12 +8,16 @@ Legend: R rows, C columns, K code size.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from recae.nn.sparse import Matrix, Structure
+
+_NOTHING: Final[Mapping[str, Tensor]] = MappingProxyType({})
 
 
 class Seen(NamedTuple):
@@ -28,6 +32,8 @@ class Seen(NamedTuple):
     """[R, F], or None: what is known of the rows beside their entries."""
     column_side: Matrix | None = None
     """[C, G], or None."""
+    times: Tensor | None = None
+    """[E] int64, row-major, seconds: when each entry came; None where nobody reads it."""
 
     @classmethod
     def of(
@@ -36,8 +42,9 @@ class Seen(NamedTuple):
         mask: Matrix,
         row_side: Matrix | None = None,
         column_side: Matrix | None = None,
+        times: Tensor | None = None,
     ) -> Seen:
-        return cls(values, mask, mask.row_sums(), row_side, column_side)
+        return cls(values, mask, mask.row_sums(), row_side, column_side, times)
 
     @classmethod
     def everything(
@@ -46,36 +53,81 @@ class Seen(NamedTuple):
         values: Tensor,
         row_side: Matrix | None = None,
         column_side: Matrix | None = None,
+        times: Tensor | None = None,
     ) -> Seen:
         """All entries, none hidden: `values` [E], row-major."""
         ones = Matrix.of(structure, torch.ones_like(values))
-        return cls.of(Matrix.of(structure, values), ones, row_side, column_side)
+        return cls.of(Matrix.of(structure, values), ones, row_side, column_side, times)
 
     def where(self, kept: Tensor) -> Seen:
         """Only the entries where `kept` [E], row-major, is 1 and not 0."""
         mask = Matrix.of(self.values.structure, kept)
-        return Seen.of(self.values * mask, mask, self.row_side, self.column_side)
+        return Seen.of(self.values * mask, mask, self.row_side, self.column_side, self.times)
+
+    def noisy(self, deviation: float) -> Seen:
+        """With Gaussian noise on the values seen; what is hidden stays zero."""
+        noise = deviation * torch.randn_like(self.values.by_row) * self.mask.by_row
+        values = Matrix.of(self.values.structure, self.values.by_row + noise)
+        return self._replace(values=values)
+
+    def take(self, rows: Tensor) -> Seen:
+        """Of these rows [B] alone, with all columns."""
+        structure, entries = self.values.structure.take(rows)
+        return Seen(
+            Matrix.of(structure, self.values.by_row[entries]),
+            Matrix.of(structure, self.mask.by_row[entries]),
+            self.counts[rows],
+            None if self.row_side is None else self.row_side.take(rows),
+            self.column_side,
+            None if self.times is None else self.times[entries],
+        )
 
     @property
     def T(self) -> Seen:  # noqa: N802
         """The same entries read by columns."""
-        return Seen.of(self.values.T, self.mask.T, self.column_side, self.row_side)
+        times = None if self.times is None else self.times[self.values.structure.order]
+        return Seen.of(self.values.T, self.mask.T, self.column_side, self.row_side, times)
 
 
 class Codes(NamedTuple):
-    """vectors [R, K] and bias [R]."""
+    """What a side says of its rows. `vectors` [R, W] meet the other side's, `bias` [R] is added."""
 
     vectors: Tensor
     bias: Tensor
+    penalty: Tensor | float = 0.0
+    """What the side pays for its codes, weights included, summed over rows: it stands beside the
+    sum of the losses of entries."""
+    measured: Mapping[str, Tensor] = _NOTHING
+    """Numbers worth a line in the report, such as the sparsity that was achieved."""
+    narrow: Tensor | None = None
+    """[R, K]: the code, where `vectors` are decoded from it by further layers."""
+
+    @property
+    def code(self) -> Tensor:
+        """[R, K]: the narrowest that is known of the rows."""
+        return self.vectors if self.narrow is None else self.narrow
 
     def __add__(self, other: object) -> Codes:
         if not isinstance(other, Codes):
             return NotImplemented
-        return Codes(self.vectors + other.vectors, self.bias + other.bias)
+        return Codes(
+            self.vectors + other.vectors,
+            self.bias + other.bias,
+            self.penalty + other.penalty,
+            {**self.measured, **other.measured},
+        )
 
 
 class Side(nn.Module):
-    """Contract: `forward(seen) -> Codes` for every row of what is seen."""
+    """Contract: `forward(seen) -> Codes` for every row of what is seen.
+
+    A row's code depends on that row alone. A penalty is returned with the codes, never stored.
+    """
+
+    @property
+    def shared(self) -> nn.Parameter | None:
+        """[C, W]: weights that a table on the other side is to be made of; None for most."""
+        return None
 
     def forward(self, seen: Seen) -> Codes:
         raise NotImplementedError
@@ -93,6 +145,25 @@ class Table(Side):
         return Codes(self.vectors, self.row_bias)
 
 
+class Tied(Side):
+    """A table whose vectors are the weights by which the other side's encoder reads its rows: half
+    the parameters (Vincent et al. 2010, section 2.2). Only the biases are its own."""
+
+    def __init__(self, weights: nn.Parameter) -> None:
+        super().__init__()
+        # In a tuple, because as a parameter of this module too it would be saved twice.
+        self._weights = (weights,)
+        self.row_bias = nn.Parameter(torch.zeros(len(weights)))
+
+    @property
+    def vectors(self) -> Tensor:
+        """[R, W]."""
+        return self._weights[0]
+
+    def forward(self, seen: Seen) -> Codes:
+        return Codes(self.vectors, self.row_bias)
+
+
 class Sum(Side):
     """Two sides added: a table and an encoder of the mask make SVD++ (Koren 2008, eq. 15)."""
 
@@ -104,29 +175,6 @@ class Sum(Side):
     def forward(self, seen: Seen) -> Codes:
         codes: Codes = self.table(seen) + self.encoder(seen)
         return codes
-
-
-class Network(nn.Module):
-    """r_rc = bias_r + bias_c + <p_r, q_c>, with dropout on the codes of both sides."""
-
-    def __init__(self, rows: Side, columns: Side, *, dropout: float) -> None:
-        super().__init__()
-        self.rows = rows
-        self.columns = columns
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, seen: Seen) -> tuple[Codes, Codes]:
-        rows, columns = self.rows(seen), self.columns(seen.T)
-        return (
-            Codes(self.dropout(rows.vectors), rows.bias),
-            Codes(self.dropout(columns.vectors), columns.bias),
-        )
-
-    def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters that regularisation shrinks, and those that it spares."""
-        named = list(self.named_parameters())
-        spared = [p for name, p in named if name.endswith("bias") and not biases]
-        return [p for _, p in named if not any(p is other for other in spared)], spared
 
 
 def encode(side: Side, seen: Seen) -> Codes:

@@ -46,6 +46,16 @@ class Structure:
         rows = _rows(row_starts)[order]
         return cls(row_starts.int(), columns.int(), _starts(counts).int(), rows.int(), order)
 
+    def take(self, chosen: Tensor) -> tuple[Structure, Tensor]:
+        """Of the rows `chosen` [B] alone; and the row-major places here of their entries."""
+        starts = self.row_starts.long()
+        counts = starts.diff()[chosen]
+        new_starts = _starts(counts)
+        shifts = starts[chosen] - new_starts[:-1]
+        entries = torch.arange(int(new_starts[-1]), device=chosen.device)
+        entries = entries + torch.repeat_interleave(shifts, counts)
+        return Structure.of(new_starts, self.columns[entries].long(), self.shape[1]), entries
+
     @property
     def shape(self) -> tuple[int, int]:
         """(R, C)."""
@@ -86,6 +96,11 @@ class Matrix:
     def T(self) -> Matrix:  # noqa: N802
         """The transpose: no copy."""
         return Matrix(self.structure.transposed, self.by_column, self.by_row)
+
+    def take(self, rows: Tensor) -> Matrix:
+        """Of these rows [B] alone."""
+        structure, entries = self.structure.take(rows)
+        return Matrix.of(structure, self.by_row[entries])
 
     def __mul__(self, other: Matrix) -> Matrix:
         return Matrix(self.structure, self.by_row * other.by_row, self.by_column * other.by_column)

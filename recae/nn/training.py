@@ -1,7 +1,8 @@
-"""The one training loop: full-batch steps over the observed entries.
+"""The one training loop: steps over the observed entries, all of them or batches of rows.
 
-A step draws which entries are hidden, encodes the rest, and lowers the squared error at the hidden
-entries (objective `split`) or at all of them (`reconstruct`). Legend: E entries.
+A step draws which entries are hidden, encodes the rest, and lowers the loss at the hidden entries
+(objective `split`), or at all of them (`denoise`); `reconstruct` hides nothing. What a network is
+and what its loss is, the loop does not know. Legend: E entries, R rows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import torch
 from safetensors import safe_open
@@ -20,24 +32,35 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from recae.nn.sides import Network, Seen
-from recae.nn.sparse import at_entries, biases_at_entries
+from recae.nn.network import Learner, Lesson
+from recae.nn.sides import Seen
 
 
 @dataclass(frozen=True)
 class Training:
     """Settings of the loop."""
 
-    objective: Literal["split", "reconstruct"] = "split"
+    objective: Literal["split", "denoise", "reconstruct"] = "split"
     """`split`: the loss is over hidden entries (CF-NADE, Zheng et al. 2016, trains so);
+    `denoise`: over all entries, while some are hidden (Vincent et al. 2010, masking noise);
     `reconstruct`: input = target = all entries (Sedhain et al. 2015)."""
     hide: tuple[float, float] = (0.2, 0.5)
-    """`split`: the share of hidden entries is drawn uniformly between these at every step."""
+    """`split`, `denoise`: the share of hidden entries is drawn uniformly between these at every
+    step."""
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise on the values that are read, in quarters of the scale;
+    what is to be predicted has none (Vincent et al. 2010)."""
     cold: float = 0.0
-    """`split`: of this share of the users, and of the items, everything is hidden at a step, so
-    that the encoders learn to do with side data alone."""
+    """`split`, `denoise`: of this share of the users, and of the items, everything is hidden at a
+    step, so that the encoders learn to do with side data alone."""
     steps: int = 400
-    """Full-batch steps; the budget is fixed, so that no epoch is ever picked."""
+    """Updates; the budget is fixed, so that no epoch is ever picked."""
+    batch_size: int = 0
+    """Rows of an update, drawn anew for each; 0: all. Needs a table on the columns' side, and an
+    encoder on that of the rows."""
+    warmup: float = 0.0
+    """Share of the steps over which penalties of codes rise to their full weight (Bowman et al.
+    2016 anneal the variational one so)."""
     learning_rate: float = 5e-3
     """AdamW's, at its peak; it follows a cosine down to zero."""
     weight_decay: float = 3.0
@@ -59,9 +82,11 @@ class Training:
         _require(0 < low <= high < 1, "hide must be (lowest, highest) share, between 0 and 1")
         _require(0 <= self.cold < 1, "cold must be at least 0 and below 1")
         _require(self.steps >= 1, "steps must be at least 1")
+        _require(self.batch_size >= 0, "batch_size must not be negative")
+        _require(0 <= self.warmup <= 1, "warmup must be a share, between 0 and 1")
         _require(self.reports >= 1, "reports must be at least 1")
         _require(0 < self.learning_rate < math.inf, "learning_rate must be positive and finite")
-        for name in ("weight_decay", "l2"):
+        for name in ("weight_decay", "l2", "noise"):
             finite = 0 <= getattr(self, name) < math.inf
             _require(finite, f"{name} must be finite and not negative")
         _require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
@@ -84,7 +109,7 @@ def _require(holds: bool, otherwise: str) -> None:
 class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
 
-    def __init__(self, loss: float, step: int, kept: Network | None, kept_step: int) -> None:
+    def __init__(self, loss: float, step: int, kept: Learner | None, kept_step: int) -> None:
         """kept: the network that predicted at the last report, after `kept_step` steps; None where
         there was no report."""
         state = f"the state of step {kept_step} is kept" if kept else "nothing was learned before"
@@ -100,24 +125,24 @@ class Progress:
     steps: int
     seconds: float
     metrics: dict[str, float]
-    """`train/rmse`: over the target entries since the last report; `val/rmse` where there is
-    validation data."""
+    """`train/rmse`: over the target entries since the last report, or `train/loss` where values are
+    no stars; what codes measured of themselves, as `train/rows/NAME`; what validation found."""
     save: Callable[[Path], None] = field(repr=False)
     """Writes a checkpoint from which training continues as if it had never stopped."""
 
 
 Report: TypeAlias = Callable[[Progress], None]
-Validate: TypeAlias = Callable[[Network], dict[str, float]]
+L = TypeVar("L", bound=Learner)
 
 _NETWORK: Final = "network."
 _AVERAGE: Final = "average."
 _OPTIMIZER: Final = "optimizer."
 
 
-class _State:
+class _State(Generic[L]):
     """All that changes while training: weights, their average, the optimizer, the step."""
 
-    def __init__(self, network: Network, settings: Training) -> None:
+    def __init__(self, network: L, settings: Training) -> None:
         self.network = network
         average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average)
@@ -165,20 +190,24 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def train(
-    network: Network,
+    network: L,
     data: Seen,
     settings: Training,
     *,
-    validate: Validate | None = None,
+    validate: Callable[[L], dict[str, float]] | None = None,
     report: Report | None = None,
     resume: Path | None = None,
-) -> Network:
+) -> L:
     """Fit `network` to the values of `data`, nothing of it hidden yet; returns the network that
     predicts (the moving average of the weights, in evaluation mode).
 
     Randomness comes from torch's global generator: call inside `fork_rng`. Raises DivergedError.
     """
     device = data.counts.device
+    if settings.batch_size and not network.takes_batches:
+        raise ValueError(
+            "batches of rows need an encoder of rows and a table of columns: set batch_size to 0"
+        )
     state = _State(network, settings)
     kept, kept_step = None, 0
     if resume is not None:
@@ -188,14 +217,14 @@ def train(
     total = data.counts.new_zeros(())
     network.train()
     for step in range(state.step, settings.steps):
-        loss, error = _loss(network, data, settings)
+        loss, lesson = _loss(network, data, settings, step)
         for group in state.optimizer.param_groups:
             group["lr"] = settings.learning_rate * _cosine(step, settings.steps)
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         state.average.update_parameters(network)
-        total += error
+        total += lesson.loss.error
         state.step = step + 1
         if state.step % every == 0 or state.step == settings.steps:
             mean = float(total) / ((state.step - 1) % every + 1)
@@ -204,7 +233,8 @@ def train(
             kept, kept_step = deepcopy(_predictor(state)), state.step
             total.zero_()
             if report is not None:
-                metrics = {"train/rmse": math.sqrt(mean)}
+                metrics = {f"train/{network.metric}": network.summary(mean)}
+                metrics |= {f"train/{k}": float(v) for k, v in lesson.measured.items()}
                 if validate is not None:
                     metrics |= validate(_predictor(state))
                 seconds = time.perf_counter() - began
@@ -213,13 +243,11 @@ def train(
     return _predictor(state)
 
 
-def _predictor(state: _State) -> Network:
-    network = state.average.module.eval()
-    assert isinstance(network, Network)
-    return network
+def _predictor(state: _State[L]) -> L:
+    return cast(L, state.average.module.eval())
 
 
-def _saver(state: _State, device: torch.device) -> Callable[[Path], None]:
+def _saver(state: _State[L], device: torch.device) -> Callable[[Path], None]:
     return lambda path: state.save(path, device)
 
 
@@ -227,29 +255,32 @@ def _cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _loss(network: Network, data: Seen, settings: Training) -> tuple[Tensor, Tensor]:
-    """The loss of one step, and within it the mean squared error (detached)."""
+def _loss(network: Learner, data: Seen, settings: Training, step: int) -> tuple[Tensor, Lesson]:
+    """What one step minimises, and what it is made of."""
+    if settings.batch_size:
+        n_rows = len(data.counts)
+        chosen = torch.randperm(n_rows, device=data.counts.device)[: settings.batch_size]
+        data = data.take(chosen)
     hidden, seen = _hide(data, settings)
-    rows, columns = network(seen)
-    structure = data.values.structure
-    predicted = at_entries(structure, rows.vectors, columns.vectors)
-    predicted = predicted + biases_at_entries(structure, rows.bias, columns.bias)
-    squares = (predicted - data.values.by_row) ** 2
-    count: Tensor | int = len(squares)
-    if hidden is not None:
-        squares = squares * hidden
-        count = hidden.sum().clamp(min=1)
-    error = squares.sum() / count
-    loss = error
+    if settings.noise:
+        seen = seen.noisy(settings.noise)
+    lesson = network.lesson(data, seen, hidden if settings.objective == "split" else None)
+    loss = lesson.loss.mean + _warm(step, settings) * lesson.penalty / lesson.loss.number
     if settings.l2:
         shrunk, _ = network.shrunk(biases=settings.shrink_biases)
         norm = sum((w**2).sum() for w in shrunk)
-        loss = loss + settings.l2 / 2 / count * norm
-    return loss, error.detach()
+        loss = loss + settings.l2 / 2 / lesson.loss.number * norm
+    return loss, lesson
+
+
+def _warm(step: int, settings: Training) -> float:
+    """The weight of penalties at a step."""
+    rise = settings.warmup * settings.steps
+    return 1.0 if step >= rise else (step + 1) / (rise + 1)
 
 
 def _hide(data: Seen, settings: Training) -> tuple[Tensor | None, Seen]:
-    """Which entries are hidden ([E], 0 or 1; None: the loss is over all), and what remains."""
+    """Which entries are hidden ([E], 0 or 1; None: none), and what remains."""
     if settings.objective == "reconstruct":
         return None, data
     values, structure = data.values.by_row, data.values.structure

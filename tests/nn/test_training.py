@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from recae.nn.encoders import Dense
-from recae.nn.sides import Network, Seen, Sum, Table, encode
+from recae.nn.encoders import Dense, Reads
+from recae.nn.encoders.dense import DenseSide
+from recae.nn.network import Network
+from recae.nn.sides import Codes, Seen, Sum, Table, encode
 from recae.nn.sparse import Structure
 from recae.nn.training import DivergedError, Progress, Training, _hide, _loss, train
 from tests.nn.test_sparse import structure_of
@@ -17,17 +19,13 @@ from tests.nn.test_sparse import structure_of
 SETTINGS = Training(steps=30, reports=6, learning_rate=0.01, weight_decay=0.1)
 
 
-def encoder(n_columns: int, *, normalize: bool = True, mask: bool = True) -> Dense:
-    return Dense(
-        n_columns,
-        4,
-        values=True,
-        mask=mask,
-        activation="tanh",
-        normalize=normalize,
-        bias_head=True,
-        scale=0.1,
-    )
+READS = Reads(
+    15, 4, "tanh", values=True, mask=True, side=0, normalize=True, bias_head=True, scale=0.1
+)
+
+
+def encoder(n_columns: int, *, normalize: bool = True, mask: bool = True) -> DenseSide:
+    return Dense().side(replace(READS, n_columns=n_columns, normalize=normalize, mask=mask))
 
 
 def problem(seed: int = 0) -> tuple[Network, Structure, torch.Tensor]:
@@ -65,7 +63,7 @@ def test_the_split_loss_is_over_hidden_entries_only() -> None:
     network.eval()
     data = Seen.everything(structure, residuals)
     torch.manual_seed(5)
-    loss, error = _loss(network, data, SETTINGS)
+    loss, lesson = _loss(network, data, SETTINGS, 0)
     torch.manual_seed(5)
     hidden, seen = _hide(data, SETTINGS)
     assert hidden is not None
@@ -74,7 +72,7 @@ def test_the_split_loss_is_over_hidden_entries_only() -> None:
     at = dense[structure.row_of_entry, structure.columns.long()]
     wanted = ((at - residuals)[hidden > 0] ** 2).mean()
     torch.testing.assert_close(loss, wanted)
-    torch.testing.assert_close(error, wanted.detach())
+    torch.testing.assert_close(lesson.loss.error, wanted.detach())
 
 
 def test_l2_stands_beside_the_sum_of_squares_and_spares_biases() -> None:
@@ -82,12 +80,12 @@ def test_l2_stands_beside_the_sum_of_squares_and_spares_biases() -> None:
     network, structure, residuals = problem()
     network.eval()
     data = Seen.everything(structure, residuals)
-    plain, _ = _loss(network, data, replace(SETTINGS, objective="reconstruct"))
+    plain, _ = _loss(network, data, replace(SETTINGS, objective="reconstruct"), 0)
     settings = replace(SETTINGS, objective="reconstruct", l2=3.0, shrink_biases=False)
-    with_l2, _ = _loss(network, data, settings)
+    with_l2, _ = _loss(network, data, settings, 0)
     shrunk, spared = network.shrunk(biases=False)
     names = {n for n, p in network.named_parameters() if any(p is other for other in spared)}
-    assert names == {"rows.code_bias", "columns.code_bias"}
+    assert names == {"rows.entry.bias", "columns.entry.bias"}
     assert len(shrunk) + len(spared) == len(list(network.parameters()))
     assert network.shrunk(biases=True)[1] == []
     norm = sum(float((w.detach() ** 2).sum()) for w in shrunk)
@@ -197,15 +195,16 @@ def test_the_encoder_is_the_formula() -> None:
     """code = tanh(c + sum (value A + B) / sqrt(n)), written out row by row."""
     _, structure, residuals = problem()
     dense = encoder(15)
+    entry = dense.entry
     codes = encode(dense, Seen.everything(structure, residuals))
-    assert dense.values_weight is not None
-    assert dense.mask_weight is not None
+    assert entry.values_weight is not None
+    assert entry.mask_weight is not None
     assert dense.head is not None
     for row in range(12):
         mine = structure.row_of_entry == row
         columns = structure.columns.long()[mine]
-        total = residuals[mine] @ dense.values_weight[columns] + dense.mask_weight[columns].sum(0)
-        wanted = torch.tanh(dense.code_bias + total / max(len(columns), 1) ** 0.5)
+        total = residuals[mine] @ entry.values_weight[columns] + entry.mask_weight[columns].sum(0)
+        wanted = torch.tanh(entry.bias + total / max(len(columns), 1) ** 0.5)
         torch.testing.assert_close(codes.vectors[row], wanted.detach())
         torch.testing.assert_close(codes.bias[row], (wanted @ dense.head).detach())
 
@@ -220,8 +219,85 @@ def test_the_encoder_is_the_formula() -> None:
         {"steps": 0},
         {"ema": 1.0},
         {"l2": -1.0},
+        {"noise": -1.0},
+        {"batch_size": -1},
+        {"warmup": 2.0},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Training(**wrong)  # type: ignore[arg-type]
+
+
+def test_denoising_hides_entries_and_counts_all() -> None:
+    network, structure, residuals = problem()
+    network.eval()
+    data = Seen.everything(structure, residuals)
+    settings = replace(SETTINGS, objective="denoise", noise=0.3)
+    torch.manual_seed(5)
+    loss, lesson = _loss(network, data, settings, 0)
+    torch.manual_seed(5)
+    hidden, seen = _hide(data, settings)
+    assert hidden is not None
+    noisy = seen.noisy(0.3)
+    assert torch.equal(noisy.values.by_row == 0, hidden > 0)
+    noise = (noisy.values.by_row - seen.values.by_row)[hidden == 0]
+    assert 0.15 < float(noise.std()) < 0.45
+    rows, columns = network(noisy)
+    dense = rows.vectors @ columns.vectors.T + rows.bias[:, None] + columns.bias
+    at = dense[structure.row_of_entry, structure.columns.long()]
+    torch.testing.assert_close(loss, ((at - residuals) ** 2).mean())
+    assert lesson.loss.number == len(residuals)
+
+
+def test_rows_taken_are_those_rows() -> None:
+    _, structure, residuals = problem()
+    times = torch.arange(len(residuals))
+    data = Seen.everything(structure, residuals, times=times)
+    rows = torch.tensor([7, 0, 11])
+    taken = data.take(rows)
+    for place, row in enumerate(rows):
+        mine = taken.values.structure.row_of_entry == place
+        whole = structure.row_of_entry == row
+        assert torch.equal(taken.values.by_row[mine], residuals[whole])
+        assert torch.equal(taken.values.structure.columns[mine], structure.columns[whole])
+        assert torch.equal(taken.times[mine], times[whole])  # type: ignore[index]
+    assert torch.equal(taken.counts, data.counts[rows])
+    assert torch.equal(taken.T.T.times, taken.times)  # type: ignore[arg-type]
+
+
+def test_batches_learn_as_all_rows_do_and_are_refused_where_rows_have_tables() -> None:
+    torch.manual_seed(0)
+    _, structure, _ = problem()
+    left, right = torch.randn(12), torch.randn(15)
+    data = Seen.everything(structure, left[structure.row_of_entry] * right[structure.columns])
+    settings = replace(SETTINGS, steps=300, batch_size=4, objective="reconstruct")
+    network = Network(encoder(15), Table(15, 4, scale=0.1), dropout=0.0)
+    said: list[Progress] = []
+    train(network, data, settings, report=said.append)
+    assert said[-1].metrics["train/rmse"] < 0.5 * said[0].metrics["train/rmse"]
+    for rows, columns in ((Table(12, 4, scale=0.1), encoder(12)), (encoder(15), encoder(12))):
+        with pytest.raises(ValueError, match="set batch_size to 0"):
+            train(Network(rows, columns, dropout=0.0), data, settings)
+
+
+class _Paying(Table):
+    """A side whose codes cost 2 a row."""
+
+    def forward(self, seen: Seen) -> Codes:
+        return super().forward(seen)._replace(penalty=24.0, measured={"paid": torch.tensor(2.0)})
+
+
+def test_penalties_stand_beside_the_sum_of_losses_and_rise() -> None:
+    _, structure, residuals = problem()
+    data = Seen.everything(structure, residuals)
+    network = Network(_Paying(12, 4, scale=0.1), Table(15, 4, scale=0.1), dropout=0.0)
+    settings = replace(SETTINGS, objective="reconstruct", warmup=0.5, steps=30)
+    paid = []
+    for step in (0, 6, 15, 29):
+        loss, lesson = _loss(network, data, settings, step)
+        paid.append(float((loss - lesson.loss.mean).detach()) * len(residuals) / 24.0)
+    assert paid == pytest.approx([1 / 16, 7 / 16, 1, 1], abs=1e-4)
+    said: list[Progress] = []
+    train(network, data, settings, report=said.append)
+    assert said[-1].metrics["train/rows/paid"] == 2.0

@@ -1,5 +1,21 @@
-"""Encoders: networks that read a row's observed entries and return its code. One file each."""
+"""Encoders: networks that read a row's observed entries and return its code.
 
-from recae.nn.encoders.dense import ACTIVATIONS, Dense
+One file each, with its settings and its mathematics. A new one is its file and its name in
+`Encoder`: recipes, the command line, tuning and the contract suite follow.
+"""
 
-__all__ = ["ACTIVATIONS", "Dense"]
+from __future__ import annotations
+
+from typing import Final, TypeAlias, get_args
+
+from recae.nn.encoders.dense import Dense
+from recae.nn.encoders.entry import Reads, Settings
+
+Encoder: TypeAlias = Dense
+
+ENCODERS: Final[dict[str, type[Encoder]]] = {
+    encoder.kind: encoder for encoder in (get_args(Encoder) or (Encoder,))
+}
+"""By kind."""
+
+__all__ = ["ENCODERS", "Dense", "Encoder", "Reads", "Settings"]

@@ -1,75 +1,89 @@
-"""The encoder of AutoRec: one layer over a row's entries, and the channels it reads.
+"""The encoder of AutoRec, one layer over a row's entries, and the stacks of it.
 
-    a_r = c + sum over seen entries of (value A_c + B_c) / sqrt(entries seen) + f_r F
-    code = phi(a_r)
+    code = phi(W_d ... phi(W_2 phi(a_r)) ...),    vector = phi(V_2 ... phi(V_d code) ...)
 
-Sedhain et al. 2015, eq. 1, is A alone without the square root; B alone is the implicit part of
-SVD++ (Koren 2008, eq. 15); f_r are side data of the row. Legend: R rows, C columns, K code size,
-S columns of side data.
+The layers after the code mirror those before it, so that hidden = (500,) around k = 250 is the
+500-250-500 of Sedhain et al. 2015; without hidden layers the vector is the code. The last layer of
+the decoder is the other side: a table, or another encoder. Legend: R rows, K code size, W width of
+the vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from recae.nn.activations import ACTIVATIONS
+from recae.nn.encoders.entry import Entry, Reads, Settings
 from recae.nn.sides import Codes, Seen, Side
 
-ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
-    "identity": lambda x: x,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "elu": nn.functional.elu,
-    "selu": nn.functional.selu,
-    "silu": nn.functional.silu,
-}
+
+@dataclass(frozen=True)
+class Dense(Settings):
+    """Fully connected layers."""
+
+    kind: Literal["dense"] = "dense"
+    hidden: tuple[int, ...] = ()
+    """Widths of the layers between the ratings and the code, mirrored after it."""
+    tied: bool = False
+    """A layer of the decoder uses the weights of its mirror image in the encoder, transposed: half
+    the parameters (Vincent et al. 2010, section 2.2)."""
+
+    def __post_init__(self) -> None:
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden must be widths of at least 1, not {self.hidden}")
+
+    def width(self, k: int) -> int:
+        return self.hidden[0] if self.hidden else k
+
+    def side(self, reads: Reads) -> DenseSide:
+        return DenseSide(self, reads)
 
 
-class Dense(Side):
-    """One layer. `values`, `mask`: the channels that are read, at least one of them; side: columns
-    of side data of a row that are read too, 0 for none.
+class DenseSide(Side):
+    """`Dense` over what it reads."""
 
-    normalize: divide by the square root of the number of entries seen, so that codes of heavy and
-        light raters have one size. bias_head: read the row's bias off its code.
-    """
-
-    def __init__(
-        self,
-        n_columns: int,
-        k: int,
-        *,
-        values: bool,
-        mask: bool,
-        side: int = 0,
-        activation: str,
-        normalize: bool,
-        bias_head: bool,
-        scale: float,
-    ) -> None:
+    def __init__(self, settings: Dense, reads: Reads) -> None:
         super().__init__()
-        self.values_weight = nn.Parameter(torch.randn(n_columns, k) * scale) if values else None
-        self.mask_weight = nn.Parameter(torch.randn(n_columns, k) * scale) if mask else None
-        self.side_weight = nn.Parameter(torch.randn(side, k) * scale) if side else None
-        self.code_bias = nn.Parameter(torch.zeros(k))
-        self.head = nn.Parameter(torch.zeros(k)) if bias_head else None
-        self.activation = ACTIVATIONS[activation]
-        self.normalize = normalize
+        widths = (*settings.hidden, reads.k)
+        self.entry = Entry(reads, widths[0])
+        down = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        up = [
+            Transposed(layer) if settings.tied else nn.Linear(layer.out_features, layer.in_features)
+            for layer in reversed(down)
+        ]
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        self.head = nn.Parameter(torch.zeros(widths[0])) if reads.bias_head else None
+        self.activation = ACTIVATIONS[reads.activation]
+        self._tied = settings.tied
+
+    @property
+    def shared(self) -> nn.Parameter | None:
+        return self.entry.values_weight if self._tied else None
 
     def forward(self, seen: Seen) -> Codes:
-        total = seen.counts.new_zeros(())
-        if self.values_weight is not None:
-            total = total + seen.values @ self.values_weight
-        if self.mask_weight is not None:
-            total = total + seen.mask @ self.mask_weight
-        if self.normalize:
-            total = total * seen.counts.clamp(min=1).rsqrt()[:, None]
-        if self.side_weight is not None:
-            assert seen.row_side is not None
-            total = total + seen.row_side @ self.side_weight
-        vectors = self.activation(total + self.code_bias)
+        code = self.activation(self.entry(seen))
+        for layer in self.down:
+            code = self.activation(layer(code))
+        vectors = code
+        for layer in self.up:
+            vectors = self.activation(layer(vectors))
         bias = vectors.new_zeros(len(vectors)) if self.head is None else vectors @ self.head
-        return Codes(vectors, bias)
+        return Codes(vectors, bias, narrow=code)
+
+
+class Transposed(nn.Module):
+    """The weights of another layer, the other way round, and a bias of its own."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        # In a tuple, because as a part of this module too it would be saved twice.
+        self._layer = (layer,)
+        self.bias = nn.Parameter(torch.zeros(layer.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self._layer[0].weight.T, self.bias)
