@@ -14,6 +14,7 @@ from recae.models.base import Fitted, Recommender
 from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
+from recae.models.pca import PCA
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
 
@@ -33,6 +34,8 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "implicit-bpr": ImplicitBPR,
     "myfm": MyFM,
     "ease": EASE,
+    "denoising-ease": EASE.denoising,
+    "pca": PCA,
     "item-ridge": ItemRidge,
 }
 
