@@ -81,7 +81,6 @@ class Target:
         models = [raw[name] for name in self.claims]
         return replace(recipe, model=models, baseline=None, show=None)
 
-
     def able(self, recipe: Recipe) -> list[str]:
         """The models that have the metric."""
         every = self.metric != "rmse"

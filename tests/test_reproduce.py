@@ -250,7 +250,9 @@ def test_lists_are_claimed_by_their_own_metric(
     assert rows["tiny", "popular"]["less"]["implicit-als"]["value"] == pytest.approx(difference)
     shown = capsys.readouterr().out
     assert f"tiny: popular (seed 0): NDCG@5 {found['popular']:.4f}, " in shown
-    assert "| recipe | model | NDCG@5 | expected | tolerance | within | less implicit-als (" in shown
+    assert (
+        "| recipe | model | NDCG@5 | expected | tolerance | within | less implicit-als (" in shown
+    )
     assert "| recipe | model | RMSE | expected |" in shown
 
 

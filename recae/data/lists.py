@@ -70,10 +70,13 @@ class ListTable:
 def _lists(file: File) -> Iterator[NDArray[np.int64]]:
     """[1 + items]: the numbers of every line that is not blank.
 
-    Raises DataError for an empty file, ValueError for what is no whole number.
+    Raises DataError for an empty file and for what is no whole number.
     """
     beginning(file)
     with file.open_text("utf-8-sig") as text:
         for line in text:
             if fields := line.split():
-                yield np.asarray(fields).astype(np.int64)
+                try:
+                    yield np.asarray(fields).astype(np.int64)
+                except (ValueError, OverflowError):
+                    raise DataError(f"a list holds whole numbers alone, not {line!r}") from None

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 from recae.data.layout import Places, is_number
 from recae.ratings import Scale
 
-
 IdKind: TypeAlias = Literal["any", "whole", "natural"]
 """What ids have to be: anything, whole numbers, whole numbers from 0."""
 
@@ -23,8 +22,8 @@ class Problem:
     """One kind of fault: how many rows have it, and the first of them."""
 
     kind: str
-    """`fields`, `user`, `item`, `whole`, `natural`, `missing`, `number`, `infinite`, `scale`, `time`,
-    `repeated`, or `table` for what concerns no row."""
+    """`fields`, `user`, `item`, `whole`, `natural`, `missing`, `number`, `infinite`, `scale`,
+    `time`, `repeated`, or `table` for what concerns no row."""
     what: str
     """The fault of the first row, with the offending value: "the rating 'x' is not a number"."""
     remedy: str
@@ -90,9 +89,9 @@ def examine(
                 tally.add("time", number, fields[places.time])
                 continue
             times.append(seconds)
-        before = first.setdefault((user, item), number)
-        if before != number:
-            tally.add("repeated", number, f"user {user}, item {item}", before)
+        if (user, item) in first:
+            tally.add("repeated", number, f"user {user}, item {item}", first[user, item])
+        first.setdefault((user, item), number)
         users.append(user)
         items.append(item)
         stars.append(float(fields[places.rating]))
