@@ -15,6 +15,7 @@ from recae.models.base import Fitted, Recommender
 from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
+from recae.models.pca import PCA
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
 from recae.models.textbook import TEXTBOOK
@@ -35,6 +36,8 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "implicit-bpr": ImplicitBPR,
     "myfm": MyFM,
     "ease": EASE,
+    "denoising-ease": EASE.denoising,
+    "pca": PCA,
     "item-ridge": ItemRidge,
     **{name: partial(AutoRec, **settings) for name, settings in TEXTBOOK.items()},
 }
