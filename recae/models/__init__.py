@@ -15,6 +15,7 @@ from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.persistence import load_model
+from recae.models.rbm import RBM
 from recae.models.recommendations import Recommendations
 
 MODELS: Final[dict[str, Callable[..., Recommender]]] = {
@@ -27,6 +28,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "autorec-dual": AutoRec.dual,
     "autorec-user-paper": AutoRec.paper_user,
     "autorec-item-paper": AutoRec.paper_item,
+    "rbm": RBM,
     "average": Average,
     "stack": Stack,
     "implicit-als": ImplicitALS,
@@ -38,6 +40,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
 
 __all__ = [
     "MODELS",
+    "RBM",
     "AutoRec",
     "Average",
     "Fitted",

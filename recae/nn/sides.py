@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recae.nn.sparse import Matrix, Structure
+from recae.nn.sparse import Matrix, Structure, at_entries, biases_at_entries
 
 
 class Seen(NamedTuple):
@@ -106,7 +106,22 @@ class Sum(Side):
         return codes
 
 
-class Network(nn.Module):
+class Trainable(nn.Module):
+    """What the loop trains."""
+
+    def loss(self, seen: Seen, target: Seen) -> tuple[Tensor, Tensor]:
+        """What a step lowers, given what is seen and what is to be predicted, [], and the mean
+        squared error at the target entries, []. Both have one structure."""
+        raise NotImplementedError
+
+    def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The parameters that regularisation shrinks, and those that it spares."""
+        named = list(self.named_parameters())
+        spared = [p for name, p in named if name.endswith("bias") and not biases]
+        return [p for _, p in named if not any(p is other for other in spared)], spared
+
+
+class Network(Trainable):
     """r_rc = bias_r + bias_c + <p_r, q_c>, with dropout on the codes of both sides."""
 
     def __init__(self, rows: Side, columns: Side, *, dropout: float) -> None:
@@ -122,11 +137,14 @@ class Network(nn.Module):
             Codes(self.dropout(columns.vectors), columns.bias),
         )
 
-    def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters that regularisation shrinks, and those that it spares."""
-        named = list(self.named_parameters())
-        spared = [p for name, p in named if name.endswith("bias") and not biases]
-        return [p for _, p in named if not any(p is other for other in spared)], spared
+    def loss(self, seen: Seen, target: Seen) -> tuple[Tensor, Tensor]:
+        rows, columns = self(seen)
+        structure, wanted = target.values.structure, target.mask.by_row
+        predicted = at_entries(structure, rows.vectors, columns.vectors)
+        predicted = predicted + biases_at_entries(structure, rows.bias, columns.bias)
+        squares = (predicted - target.values.by_row) ** 2 * wanted
+        error = squares.sum() / wanted.sum().clamp(min=1)
+        return error, error
 
 
 def encode(side: Side, seen: Seen) -> Codes:

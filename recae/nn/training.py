@@ -12,7 +12,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import safe_open
@@ -20,8 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from recae.nn.sides import Network, Seen
-from recae.nn.sparse import at_entries, biases_at_entries
+from recae.nn.sides import Seen, Trainable
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _require(holds: bool, otherwise: str) -> None:
 class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
 
-    def __init__(self, loss: float, step: int, kept: Network | None, kept_step: int) -> None:
+    def __init__(self, loss: float, step: int, kept: Any, kept_step: int) -> None:
         """kept: the network that predicted at the last report, after `kept_step` steps; None where
         there was no report."""
         state = f"the state of step {kept_step} is kept" if kept else "nothing was learned before"
@@ -107,7 +106,7 @@ class Progress:
 
 
 Report: TypeAlias = Callable[[Progress], None]
-Validate: TypeAlias = Callable[[Network], dict[str, float]]
+_N = TypeVar("_N", bound=Trainable)
 
 _NETWORK: Final = "network."
 _AVERAGE: Final = "average."
@@ -117,7 +116,7 @@ _OPTIMIZER: Final = "optimizer."
 class _State:
     """All that changes while training: weights, their average, the optimizer, the step."""
 
-    def __init__(self, network: Network, settings: Training) -> None:
+    def __init__(self, network: Trainable, settings: Training) -> None:
         self.network = network
         average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average)
@@ -165,14 +164,14 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def train(
-    network: Network,
+    network: _N,
     data: Seen,
     settings: Training,
     *,
-    validate: Validate | None = None,
+    validate: Callable[[_N], dict[str, float]] | None = None,
     report: Report | None = None,
     resume: Path | None = None,
-) -> Network:
+) -> _N:
     """Fit `network` to the values of `data`, nothing of it hidden yet; returns the network that
     predicts (the moving average of the weights, in evaluation mode).
 
@@ -213,10 +212,9 @@ def train(
     return _predictor(state)
 
 
-def _predictor(state: _State) -> Network:
-    network = state.average.module.eval()
-    assert isinstance(network, Network)
-    return network
+def _predictor(state: _State) -> Any:
+    """The average of the weights, in a network of the class that is trained."""
+    return state.average.module.eval()
 
 
 def _saver(state: _State, device: torch.device) -> Callable[[Path], None]:
@@ -227,31 +225,21 @@ def _cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _loss(network: Network, data: Seen, settings: Training) -> tuple[Tensor, Tensor]:
-    """The loss of one step, and within it the mean squared error (detached)."""
-    hidden, seen = _hide(data, settings)
-    rows, columns = network(seen)
-    structure = data.values.structure
-    predicted = at_entries(structure, rows.vectors, columns.vectors)
-    predicted = predicted + biases_at_entries(structure, rows.bias, columns.bias)
-    squares = (predicted - data.values.by_row) ** 2
-    count: Tensor | int = len(squares)
-    if hidden is not None:
-        squares = squares * hidden
-        count = hidden.sum().clamp(min=1)
-    error = squares.sum() / count
-    loss = error
+def _loss(network: Trainable, data: Seen, settings: Training) -> tuple[Tensor, Tensor]:
+    """The loss of one step, and beside it the mean squared error (detached)."""
+    seen, target = _hide(data, settings)
+    loss, error = network.loss(seen, target)
     if settings.l2:
         shrunk, _ = network.shrunk(biases=settings.shrink_biases)
         norm = sum((w**2).sum() for w in shrunk)
-        loss = loss + settings.l2 / 2 / count * norm
+        loss = loss + settings.l2 / 2 / target.mask.by_row.sum().clamp(min=1) * norm
     return loss, error.detach()
 
 
-def _hide(data: Seen, settings: Training) -> tuple[Tensor | None, Seen]:
-    """Which entries are hidden ([E], 0 or 1; None: the loss is over all), and what remains."""
+def _hide(data: Seen, settings: Training) -> tuple[Seen, Seen]:
+    """What is seen at a step, and what is to be predicted from it."""
     if settings.objective == "reconstruct":
-        return None, data
+        return data, data
     values, structure = data.values.by_row, data.values.structure
     low, high = settings.hide
     share = low + (high - low) * torch.rand((), device=values.device)
@@ -261,4 +249,4 @@ def _hide(data: Seen, settings: Training) -> tuple[Tensor | None, Seen]:
         warm_rows = torch.rand(n_rows, device=values.device) >= settings.cold
         warm_columns = torch.rand(n_columns, device=values.device) >= settings.cold
         kept *= (warm_rows[structure.row_of_entry] & warm_columns[structure.columns]).to(kept.dtype)
-    return 1 - kept, data.where(kept)
+    return data.where(kept), data.where(1 - kept)

@@ -40,8 +40,8 @@ def problem(seed: int = 0) -> tuple[Network, Structure, torch.Tensor]:
 def test_hidden_entries_are_neither_read_nor_counted() -> None:
     _, structure, residuals = problem()
     data = Seen.everything(structure, residuals)
-    hidden, seen = _hide(data, replace(SETTINGS, hide=(0.5, 0.5)))
-    assert hidden is not None
+    seen, target = _hide(data, replace(SETTINGS, hide=(0.5, 0.5)))
+    hidden = target.mask.by_row
     assert 0 < hidden.sum() < len(hidden)
     torch.testing.assert_close(seen.mask.by_row, 1 - hidden)
     torch.testing.assert_close(seen.values.by_row, residuals * (1 - hidden))
@@ -55,7 +55,7 @@ def test_an_entry_of_value_zero_is_still_rated() -> None:
     _, structure, residuals = problem()
     residuals[0] = 0
     data = Seen.everything(structure, residuals)
-    _, seen = _hide(data, replace(SETTINGS, objective="reconstruct"))
+    seen, _ = _hide(data, replace(SETTINGS, objective="reconstruct"))
     assert seen.mask.by_row[0] == 1
     assert seen.counts.sum() == len(residuals)
 
@@ -67,8 +67,8 @@ def test_the_split_loss_is_over_hidden_entries_only() -> None:
     torch.manual_seed(5)
     loss, error = _loss(network, data, SETTINGS)
     torch.manual_seed(5)
-    hidden, seen = _hide(data, SETTINGS)
-    assert hidden is not None
+    seen, target = _hide(data, SETTINGS)
+    hidden = target.mask.by_row
     rows, columns = network(seen)
     dense = rows.vectors @ columns.vectors.T + rows.bias[:, None] + columns.bias
     at = dense[structure.row_of_entry, structure.columns.long()]
