@@ -49,12 +49,12 @@ class _Learned:
         unrated = np.append(item_counts == 0, True)
 
         def completed(array: Floats) -> Floats:
-            mean = np.tensordot(share, array, axes=1)
-            array = np.concatenate([array, mean[None]])
-            array[unrated] = mean
-            return np.ascontiguousarray(np.moveaxis(array, 1, 0))
+            mean = np.einsum("n,ln...->l...", share, array)[:, None]
+            array = np.concatenate([array, mean], axis=1)
+            array[:, unrated] = mean
+            return array
 
-        weights, bias = numpy_of(machine.weights), numpy_of(machine.biases())
+        weights, bias = numpy_of(machine.weights + machine.common), numpy_of(machine.biases())
         return cls(machine, completed(weights), completed(bias))
 
 
@@ -212,11 +212,11 @@ def _levels_of(train_on: Ratings) -> Floats:
 
 
 def _log_rates(train_on: Ratings, levels: Floats) -> Floats:
-    """Logarithm of the share of each level among the ratings of each item, shrunk: [N, L]. Biases
+    """Logarithm of the share of each level among the ratings of each item, shrunk: [L, N]. Biases
     start from them, as in section 2.3 of the paper."""
     n, places = len(train_on.items), np.searchsorted(levels, train_on.stars)
-    cells = np.bincount(train_on.columns * len(levels) + places, minlength=n * len(levels))
-    counts = cells.reshape(n, len(levels)).astype(np.float64)
-    usual = counts.sum(axis=0) / counts.sum()
-    shares = (counts + _SHRINK * usual) / (counts.sum(axis=1, keepdims=True) + _SHRINK)
+    cells = np.bincount(places * n + train_on.columns, minlength=n * len(levels))
+    counts = cells.reshape(len(levels), n).astype(np.float64)
+    usual = counts.sum(axis=1, keepdims=True) / counts.sum()
+    shares = (counts + _SHRINK * usual) / (counts.sum(axis=0) + _SHRINK)
     return np.log(shares).astype(np.float32)

@@ -57,7 +57,7 @@ _V = TypeVar("_V", bound=Visible)
 
 @dataclass(frozen=True, eq=False)
 class Levels(Visible):
-    """One softmax unit of L levels at each entry; weights [C, L, H], bias [C, L]."""
+    """One softmax unit of L levels at each entry; weights [L, C, H], bias [L, C]."""
 
     structure: Structure
     levels: Tensor
@@ -65,38 +65,38 @@ class Levels(Visible):
     kept: Tensor
     """[E]: 1, or 0 where the entry is taken for absent."""
     chances: Tensor | None = None
-    """[E, L], of the levels from which these were drawn; None of data."""
+    """[L, E], of the levels from which these were drawn; None of data."""
 
     def inputs(self, weights: Tensor) -> Tensor:
-        return self._one_hot(weights.shape[1]) @ weights.flatten(0, 1)
+        return self._one_hot(len(weights)) @ weights.flatten(0, 1)
 
     def energy(self, bias: Tensor) -> Tensor:
-        at = self.structure.columns.long() * bias.shape[1] + self.levels
-        return -(bias.flatten()[at] * self.kept).sum()
+        return -(self._one_hot(len(bias)) @ bias.flatten()[:, None]).sum()
 
     def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Levels:
         """A draw; its entries that are taken for absent have chances too."""
         chances = level_chances(self.structure, weights, bias, hidden)
-        # The level of the largest logit with Gumbel noise is a draw, and quicker than multinomial.
-        drawn = (chances / torch.empty_like(chances).exponential_()).argmax(dim=1)
+        points = torch.rand_like(chances[0])
+        drawn = (chances[:-1].cumsum(dim=0) <= points).sum(dim=0)
         return replace(self, levels=drawn, chances=chances)
 
     def _one_hot(self, n_levels: int) -> Matrix:
-        """[R, C L]: a one at (row, column L + level) of every entry that is kept."""
+        """[R, L C]: a one at (row, column of its level) for every entry that is kept."""
         s = self.structure
-        columns = s.columns.long() * n_levels + self.levels
-        return Matrix.of(Structure.of(s.row_starts, columns, s.shape[1] * n_levels), self.kept)
+        n_columns = s.shape[1]
+        columns = self.levels * n_columns + s.columns
+        return Matrix.of(Structure.of(s.row_starts, columns, n_levels * n_columns), self.kept)
 
 
 def level_chances(structure: Structure, weights: Tensor, bias: Tensor, hidden: Tensor) -> Tensor:
-    """p(v_rc = l | h_r) at every entry: [E, L] (Salakhutdinov et al. 2007, eq. 1), no gradient.
+    """p(v_rc = l | h_r) at every entry: [L, E] (Salakhutdinov et al. 2007, eq. 1), no gradient.
 
-    weights [C, L, H], bias [C, L], hidden [R, H].
+    weights [L, C, H], bias [L, C], hidden [R, H].
     """
     with torch.no_grad():
-        each = [at_entries(structure, hidden, part.contiguous()) for part in weights.unbind(dim=1)]
-        logits = torch.stack(each, dim=1) + bias[structure.columns.long()]
-        return logits.softmax(dim=1)
+        logits = torch.stack([at_entries(structure, hidden, part) for part in weights])
+        logits += bias[:, structure.columns.long()]
+        return logits.softmax(dim=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ class Whole(Visible):
 
 class Layer(NamedTuple):
     """The parameters of a machine: weights [C, H], hidden bias [H], or [R, H] where rows differ in
-    it, visible bias [C]; of `Levels` weights [C, L, H] and visible bias [C, L]."""
+    it, visible bias [C]; of `Levels` weights [L, C, H] and visible bias [L, C]."""
 
     weights: Tensor
     hidden_bias: Tensor
@@ -256,7 +256,7 @@ class LevelMachine(Trainable):
     """The machine of Salakhutdinov, Mnih and Hinton 2007, over entries whose values are the places
     of their levels, 0 to L - 1.
 
-    stars [L]: what levels stand for. rates [C, L]: logarithms of how usual each level is in each
+    stars [L]: what levels stand for. rates [L, C]: logarithms of how usual each level is in each
     column, from which visible biases start, and to which regularisation shrinks them.
     conditional: hidden units also read which entries there are (eq. 8, the matrix D).
     """
@@ -272,19 +272,20 @@ class LevelMachine(Trainable):
         self.register_buffer("stars", stars)
         self.register_buffer("rates", rates)
         self.weights = nn.Parameter(torch.randn(*rates.shape, hidden) * _INITIAL_SCALE)
+        self.common = nn.Parameter(torch.zeros(len(rates), 1, hidden))
         self.visible_bias = nn.Parameter(torch.zeros_like(rates))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
-        self.presence = nn.Parameter(torch.zeros(len(rates), hidden)) if conditional else None
+        self.presence = nn.Parameter(torch.zeros(rates.shape[1], hidden)) if conditional else None
 
     def layer(self, seen: Seen) -> Layer:
         """The parameters as rows meet them, of which these entries are known."""
         bias = self.hidden_bias
         if self.presence is not None:
             bias = bias + seen.mask @ self.presence
-        return Layer(self.weights, bias, self.biases())
+        return Layer(self.weights + self.common, bias, self.biases())
 
     def biases(self) -> Tensor:
-        """[C, L]: of the visible units."""
+        """[L, C]: of the visible units."""
         return self.rates + self.visible_bias
 
     def hidden(self, seen: Seen) -> Tensor:
@@ -296,7 +297,7 @@ class LevelMachine(Trainable):
         target entries of what the fantasy expects there."""
         loss, imagined = contrast(self.layer(seen), _levels(seen), self.gibbs)
         assert imagined.chances is not None
-        errors = imagined.chances @ self.stars - self.stars[target.values.by_row.long()]
+        errors = self.stars @ imagined.chances - self.stars[target.values.by_row.long()]
         wanted = target.mask.by_row
         error = (errors**2 * wanted).sum() / wanted.sum().clamp(min=1)
         return loss / seen.counts.sum().clamp(min=1), error
