@@ -126,9 +126,7 @@ class RBM(Recommender):
 
     def _machine(self, rates: torch.Tensor) -> LevelMachine:
         levels = torch.from_numpy(self.levels)
-        return LevelMachine(
-            levels, rates, self.k, conditional=self.conditional, gibbs=self.gibbs
-        )
+        return LevelMachine(levels, rates, self.k, conditional=self.conditional, gibbs=self.gibbs)
 
     def _seen(self, ratings: Ratings, device: torch.device) -> Seen:
         """The place of its level for each rating. A history may have stars that training had not:
@@ -150,7 +148,9 @@ class RBM(Recommender):
     def _stars(self, history: Ratings) -> Floats:
         learned, hidden = self._get(), torch.from_numpy(self._hidden(history))
         weights, bias = (torch.from_numpy(a[:, :-1]) for a in (learned.weights, learned.bias))
-        logits = torch.stack([torch.addmm(b, hidden, w.T) for w, b in zip(weights, bias, strict=True)])
+        logits = torch.stack(
+            [torch.addmm(b, hidden, w.T) for w, b in zip(weights, bias, strict=True)]
+        )
         return self._expected(logits.softmax(dim=0).numpy())
 
     def _stars_at(self, history: Ratings, places: Places) -> Floats:
@@ -219,4 +219,4 @@ def _log_rates(train_on: Ratings, levels: Floats) -> Floats:
     counts = cells.reshape(len(levels), n).astype(np.float64)
     usual = counts.sum(axis=1, keepdims=True) / counts.sum()
     shares = (counts + _SHRINK * usual) / (counts.sum(axis=0) + _SHRINK)
-    return np.log(shares).astype(np.float32)
+    return np.asarray(np.log(shares), dtype=np.float32)

@@ -177,7 +177,8 @@ def free_energy(layer: Layer, visible: Visible) -> Tensor:
 
 
 def fantasy(layer: Layer, visible: _V, gibbs: int) -> _V:
-    """What `gibbs` steps of Gibbs sampling, from the hidden units down and up, make of `visible`."""
+    """What `gibbs` steps of Gibbs sampling make of `visible`; a step draws the hidden units, then
+    reconstructs."""
     with torch.no_grad():
         for _ in range(gibbs):
             drawn = _draw(layer.hidden_unit, up(layer, visible))
@@ -258,6 +259,8 @@ class LevelMachine(Trainable):
 
     stars [L]: what levels stand for. rates [L, C]: logarithms of how usual each level is in each
     column, from which visible biases start, and to which regularisation shrinks them.
+    Weights are a column's own plus what all columns share, so that a generous row is generous to rare
+    columns too; the paper has the former alone.
     conditional: hidden units also read which entries there are (eq. 8, the matrix D).
     """
 
@@ -279,7 +282,7 @@ class LevelMachine(Trainable):
 
     def layer(self, seen: Seen) -> Layer:
         """The parameters as rows meet them, of which these entries are known."""
-        bias = self.hidden_bias
+        bias: Tensor = self.hidden_bias
         if self.presence is not None:
             bias = bias + seen.mask @ self.presence
         return Layer(self.weights + self.common, bias, self.biases())

@@ -209,7 +209,8 @@ def train(
                 seconds = time.perf_counter() - began
                 save = _saver(state, device)
                 report(Progress(state.step, settings.steps, seconds, metrics, save))
-    return _predictor(state)
+    predictor: _N = _predictor(state)
+    return predictor
 
 
 def _predictor(state: _State) -> Any:

@@ -89,9 +89,7 @@ def test_hidden_units_given_the_visible_ones_by_enumeration() -> None:
 def test_visible_units_given_the_hidden_ones_by_enumeration() -> None:
     machine, chances = layer(), joint(layer())
     for hidden, column in zip(HIDDEN, chances.T, strict=True):
-        said = level_chances(
-            row_of(RATED), machine.weights, machine.visible_bias, hidden[None]
-        )
+        said = level_chances(row_of(RATED), machine.weights, machine.visible_bias, hidden[None])
         given = column / column.sum()
         for entry in range(len(RATED)):
             for level in range(L):
@@ -158,7 +156,9 @@ def test_reconstructions_are_drawn_from_their_chances() -> None:
     hidden = torch.tensor([[1.0, 0.0]]).double().expand(n, H).contiguous()
     drawn = units.reconstructed(machine.weights, machine.visible_bias, hidden)
     assert drawn.chances is not None
-    shares = torch.stack([(drawn.levels.view(n, 3) == level).double().mean(0) for level in range(L)])
+    shares = torch.stack(
+        [(drawn.levels.view(n, 3) == level).double().mean(0) for level in range(L)]
+    )
     torch.testing.assert_close(shares, drawn.chances[:, :3], atol=0.015, rtol=0)
 
 
@@ -169,9 +169,7 @@ def problem() -> tuple[Seen, LevelMachine]:
     torch.manual_seed(1)
     structure, mask = structure_of(6, 8, 0.5)
     places = torch.randint(L, (int(mask.sum()),)).float()
-    machine = LevelMachine(
-        torch.arange(L).float(), torch.randn(L, 8), H, conditional=True, gibbs=1
-    )
+    machine = LevelMachine(torch.arange(L).float(), torch.randn(L, 8), H, conditional=True, gibbs=1)
     with torch.no_grad():
         for parameter in machine.parameters():
             parameter.normal_()
