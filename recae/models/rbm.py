@@ -4,7 +4,8 @@
 
 Salakhutdinov, Mnih and Hinton 2007: one machine a user, with a softmax unit for each item that the
 user rated and no unit for the others; all share their weights. Predictions are one pass up and one
-down. No baseline is subtracted: being generous, too, is a hidden unit.
+down. No baseline is subtracted: being generous, too, is a matter of hidden units, and what these say
+of every item alike is learned from all items together (W_ilj = a_lj + a_ilj, not in the paper).
 Shapes: U users of a history, N items, L levels, K = k hidden units, R ratings, T places.
 """
 
@@ -34,8 +35,8 @@ are counted."""
 
 @dataclass(frozen=True, eq=False)
 class _Learned:
-    """The machine, and what its visible units know. Row N is of an item that nobody rated, as is
-    every other row of which that is true: the mean of all ratings' items."""
+    """The machine, and what its visible units know. Row N is of an item that the model does not
+    know; as for any item that nobody rated, the mean over ratings stands in for it."""
 
     machine: LevelMachine
     weights: Floats
@@ -63,13 +64,17 @@ class RBM(Recommender):
     """Restricted Boltzmann machine with softmax visible units (Salakhutdinov, Mnih and Hinton
     2007), trained by contrastive divergence."""
 
-    k: int = 100
-    """Hidden units; the paper has 100."""
+    k: int = 20
+    """Hidden units; the paper has 100, for a thousand times as many ratings."""
     conditional: bool = True
     """Hidden units also read which items were rated (section 4 of the paper)."""
     gibbs: int = 1
     """Steps of Gibbs sampling, T of CD-T; the paper goes from 1 to 9 in the course of learning."""
-    training: Training = field(default_factory=lambda: Training(objective="reconstruct"))
+    training: Training = field(
+        default_factory=lambda: Training(
+            objective="reconstruct", learning_rate=0.01, weight_decay=0.0, l2=20.0, ema=0.95
+        )
+    )
     """`split`: at each step the machines have only the units of ratings that are not hidden."""
     device: str = "auto"
     """`auto`: CUDA where there is one, else CPU; or a torch device."""

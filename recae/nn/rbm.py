@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import torch
@@ -64,14 +65,23 @@ class Levels(Visible):
     """[E] int64, row-major: which level is on."""
     kept: Tensor
     """[E]: 1, or 0 where the entry is taken for absent."""
+    n_levels: int
     chances: Tensor | None = None
     """[L, E], of the levels from which these were drawn; None of data."""
 
+    @cached_property
+    def one_hot(self) -> Matrix:
+        """[R, L C]: a one at (row, column of its level) for every entry that is kept."""
+        s = self.structure
+        n_columns = s.shape[1]
+        columns = self.levels * n_columns + s.columns
+        return Matrix.of(Structure.of(s.row_starts, columns, self.n_levels * n_columns), self.kept)
+
     def inputs(self, weights: Tensor) -> Tensor:
-        return self._one_hot(len(weights)) @ weights.flatten(0, 1)
+        return self.one_hot @ weights.flatten(0, 1)
 
     def energy(self, bias: Tensor) -> Tensor:
-        return -(self._one_hot(len(bias)) @ bias.flatten()[:, None]).sum()
+        return -(self.one_hot @ bias.flatten()[:, None]).sum()
 
     def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Levels:
         """A draw; its entries that are taken for absent have chances too."""
@@ -79,13 +89,6 @@ class Levels(Visible):
         points = torch.rand_like(chances[0])
         drawn = (chances[:-1].cumsum(dim=0) <= points).sum(dim=0)
         return replace(self, levels=drawn, chances=chances)
-
-    def _one_hot(self, n_levels: int) -> Matrix:
-        """[R, L C]: a one at (row, column of its level) for every entry that is kept."""
-        s = self.structure
-        n_columns = s.shape[1]
-        columns = self.levels * n_columns + s.columns
-        return Matrix.of(Structure.of(s.row_starts, columns, n_levels * n_columns), self.kept)
 
 
 def level_chances(structure: Structure, weights: Tensor, bias: Tensor, hidden: Tensor) -> Tensor:
@@ -259,8 +262,8 @@ class LevelMachine(Trainable):
 
     stars [L]: what levels stand for. rates [L, C]: logarithms of how usual each level is in each
     column, from which visible biases start, and to which regularisation shrinks them.
-    Weights are a column's own plus what all columns share, so that a generous row is generous to rare
-    columns too; the paper has the former alone.
+    Weights are a column's own plus what all columns share, so that a generous row is generous to
+    rare columns too; the paper has the former alone.
     conditional: hidden units also read which entries there are (eq. 8, the matrix D).
     """
 
@@ -293,12 +296,12 @@ class LevelMachine(Trainable):
 
     def hidden(self, seen: Seen) -> Tensor:
         """E[h | what is seen]: [R, H]."""
-        return up(self.layer(seen), _levels(seen))
+        return up(self.layer(seen), _levels(seen, len(self.stars)))
 
     def loss(self, seen: Seen, target: Seen) -> tuple[Tensor, Tensor]:
         """Of contrastive divergence on what is seen, an entry; and the mean squared error at the
         target entries of what the fantasy expects there."""
-        loss, imagined = contrast(self.layer(seen), _levels(seen), self.gibbs)
+        loss, imagined = contrast(self.layer(seen), _levels(seen, len(self.stars)), self.gibbs)
         assert imagined.chances is not None
         errors = self.stars @ imagined.chances - self.stars[target.values.by_row.long()]
         wanted = target.mask.by_row
@@ -306,8 +309,8 @@ class LevelMachine(Trainable):
         return loss / seen.counts.sum().clamp(min=1), error
 
 
-def _levels(seen: Seen) -> Levels:
-    return Levels(seen.values.structure, seen.values.by_row.long(), seen.mask.by_row)
+def _levels(seen: Seen, n_levels: int) -> Levels:
+    return Levels(seen.values.structure, seen.values.by_row.long(), seen.mask.by_row, n_levels)
 
 
 def _energy(unit: Unit, values: Tensor, bias: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def layer(*, scale: float = 0.7) -> Layer:
 
 def levels(states: tuple[int, ...], columns: list[int] = RATED) -> Levels:
     ones = torch.ones(len(columns), dtype=torch.float64)
-    return Levels(row_of(columns), torch.tensor(states, dtype=torch.long), ones)
+    return Levels(row_of(columns), torch.tensor(states, dtype=torch.long), ones, L)
 
 
 def energy(machine: Layer, states: tuple[int, ...], hidden: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def test_many_steps_of_contrastive_divergence_give_the_gradient_of_the_likelihoo
 
     starts = torch.arange(n + 1) * len(RATED)
     structure = Structure.of(starts, torch.tensor(RATED * n), C)
-    many = Levels(structure, torch.tensor(states * n), torch.ones(n * len(RATED)).double())
+    many = Levels(structure, torch.tensor(states * n), torch.ones(n * len(RATED)).double(), L)
     loss, _ = contrast(Layer(*free), many, 25)
     for ours, theirs in zip(torch.autograd.grad(loss / n, free), wanted, strict=True):
         torch.testing.assert_close(ours, theirs, atol=0.04, rtol=0)
@@ -151,7 +151,7 @@ def test_reconstructions_are_drawn_from_their_chances() -> None:
     machine, n = layer(), 20_000
     starts = torch.arange(n + 1) * len(RATED)
     structure = Structure.of(starts, torch.tensor(RATED * n), C)
-    units = Levels(structure, torch.zeros(n * 3).long(), torch.ones(n * 3).double())
+    units = Levels(structure, torch.zeros(n * 3).long(), torch.ones(n * 3).double(), L)
     torch.manual_seed(0)
     hidden = torch.tensor([[1.0, 0.0]]).double().expand(n, H).contiguous()
     drawn = units.reconstructed(machine.weights, machine.visible_bias, hidden)
@@ -215,7 +215,7 @@ def test_the_error_that_is_reported_is_at_target_entries() -> None:
     torch.manual_seed(4)
     _, error = machine.loss(seen, target)
     torch.manual_seed(4)
-    units = Levels(data.values.structure, seen.values.by_row.long(), kept)
+    units = Levels(data.values.structure, seen.values.by_row.long(), kept, L)
     chances = fantasy(machine.layer(seen), units, 1).chances
     assert chances is not None
     wanted = ((machine.stars @ chances - data.values.by_row)[kept == 0] ** 2).mean()
