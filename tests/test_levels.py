@@ -292,7 +292,7 @@ def test_without_the_head_there_are_no_chances() -> None:
     ):
         with pytest.raises(DataError, match='head = "ordinal"'):
             ask()
-    with pytest.raises(ValueError, match="head must be one of 'stars', .*not 'cardinal'"):
+    with pytest.raises(ValueError, match=r"head must be one of 'stars', .*not 'cardinal'"):
         ordinal(head="cardinal")
 
 

@@ -17,6 +17,7 @@ from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.pca import PCA
 from recae.models.persistence import load_model
+from recae.models.rbm import RBM
 from recae.models.recommendations import Recommendations
 from recae.models.textbook import TEXTBOOK
 
@@ -30,6 +31,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "autorec-dual": AutoRec.dual,
     "autorec-user-paper": AutoRec.paper_user,
     "autorec-item-paper": AutoRec.paper_item,
+    "rbm": RBM,
     "average": Average,
     "stack": Stack,
     "implicit-als": ImplicitALS,
@@ -44,6 +46,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
 
 __all__ = [
     "MODELS",
+    "RBM",
     "AutoRec",
     "Average",
     "Fitted",

@@ -35,7 +35,7 @@ from recae.splits import Holdout
 
 Floats = NDArray[np.float32]
 
-_MOST: Final = 50
+MOST_LEVELS: Final = 50
 """Different stars beyond which they are no levels but a continuum."""
 _SHRINK: Final = 10.0
 """Ratings of the usual spread that everybody and every item is taken to have beside their own."""
@@ -47,7 +47,7 @@ _ROUNDS: Final = 100
 def levels_of(ratings: Ratings) -> Floats:
     """The different stars, ascending: [L]. Raises DataError for one alone, and for too many."""
     levels = np.unique(ratings.stars)
-    if len(levels) > _MOST:
+    if len(levels) > MOST_LEVELS:
         raise DataError(
             f"ratings take {len(levels)} different values, too many for levels: use head = stars"
         )

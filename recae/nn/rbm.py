@@ -1,0 +1,332 @@
+"""Restricted Boltzmann machines over what is known of each row, learned by contrastive divergence.
+
+    E(v, h) = A(v) - sum_j b_j h_j - sum over c, j of v_c W_cj h_j
+    F(v) = -log sum over h of exp(-E(v, h)) = A(v) - sum_j log(1 + exp(b_j + sum_c v_c W_cj))
+
+Every row has a machine of its own with one visible unit for each of its entries, and all machines
+share their weights: what is absent is no unit, neither zero nor missing (Salakhutdinov, Mnih and
+Hinton 2007, section 2). A is the energy of the visible units alone; it says of which kind they are:
+one of L levels, Gaussian with variance 1, or Bernoulli.
+
+Contrastive divergence (Hinton 2002) follows <dF/dW> at the data less <dF/dW> at what T steps of
+Gibbs sampling make of them. That is the gradient of F(data) - F(fantasy) with the fantasy held
+fixed, so autograd finds it, and no kind of unit needs a learning rule of its own.
+
+Legend: R rows, C columns, E entries, L levels, H hidden units, W width of a dense input.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from recae.nn.heads import Loss
+from recae.nn.network import Learner, Lesson
+from recae.nn.sides import Seen
+from recae.nn.sparse import Matrix, Structure, at_entries
+
+Unit: TypeAlias = Literal["gaussian", "bernoulli"]
+
+_INITIAL_SCALE: Final = 0.01
+"""Standard deviation of initial weights: Hinton 2010, section 8."""
+
+
+class Visible(ABC):
+    """Visible units of R rows in one state v. `weights` and `bias` are of all columns, whatever
+    entries a row has; their shapes are the subclass's."""
+
+    @abstractmethod
+    def inputs(self, weights: Tensor) -> Tensor:
+        """v W: [R, H], differentiable in `weights`."""
+
+    @abstractmethod
+    def energy(self, bias: Tensor) -> Tensor:
+        """A(v), summed over rows: [], differentiable in `bias`."""
+
+    @abstractmethod
+    def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Self:
+        """The same units in a state that hidden units [R, H] call for; no gradient."""
+
+
+_V = TypeVar("_V", bound=Visible)
+
+
+@dataclass(frozen=True, eq=False)
+class Levels(Visible):
+    """One softmax unit of L levels at each entry; weights [L, C, H], bias [L, C]."""
+
+    structure: Structure
+    levels: Tensor
+    """[E] int64, row-major: which level is on."""
+    kept: Tensor
+    """[E]: 1, or 0 where the entry is taken for absent."""
+    n_levels: int
+    chances: Tensor | None = None
+    """[L, E], of the levels from which these were drawn; None of data."""
+
+    @cached_property
+    def one_hot(self) -> Matrix:
+        """[R, L C]: a one at (row, column of its level) for every entry that is kept."""
+        s = self.structure
+        n_columns = s.shape[1]
+        columns = self.levels * n_columns + s.columns
+        return Matrix.of(Structure.of(s.row_starts, columns, self.n_levels * n_columns), self.kept)
+
+    def inputs(self, weights: Tensor) -> Tensor:
+        return self.one_hot @ weights.flatten(0, 1)
+
+    def energy(self, bias: Tensor) -> Tensor:
+        return -(self.one_hot @ bias.flatten()[:, None]).sum()
+
+    def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Levels:
+        """A draw; its entries that are taken for absent have chances too."""
+        chances = level_chances(self.structure, weights, bias, hidden)
+        points = torch.rand_like(chances[0])
+        drawn = (chances[:-1].cumsum(dim=0) <= points).sum(dim=0)
+        return replace(self, levels=drawn, chances=chances)
+
+
+def level_chances(structure: Structure, weights: Tensor, bias: Tensor, hidden: Tensor) -> Tensor:
+    """p(v_rc = l | h_r) at every entry: [L, E] (Salakhutdinov et al. 2007, eq. 1), no gradient.
+
+    weights [L, C, H], bias [L, C], hidden [R, H].
+    """
+    with torch.no_grad():
+        logits = torch.stack([at_entries(structure, hidden, part) for part in weights])
+        logits += bias[:, structure.columns.long()]
+        return logits.softmax(dim=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Entries(Visible):
+    """One real unit at each entry; weights [C, H], bias [C].
+
+    row_scale [R, 1]: what the weights of a row's machine are multiplied by, so that codes of long
+        and short rows have one size, as in an encoder that divides by the root of their length.
+    Reconstructions are expectations: noise of the visible units only slows learning down (Hinton
+    2010, section 3.2).
+    """
+
+    values: Matrix
+    unit: Unit
+    row_scale: Tensor
+
+    @classmethod
+    def of(cls, seen: Seen, unit: Unit, *, normalize: bool) -> Entries:
+        """What is seen; nothing of it may be hidden. `normalize`: divide by the root of counts."""
+        counts = seen.counts[:, None]
+        scale = counts.clamp(min=1).rsqrt() if normalize else torch.ones_like(counts)
+        return cls(seen.values, unit, scale)
+
+    def inputs(self, weights: Tensor) -> Tensor:
+        return (self.values @ weights) * self.row_scale
+
+    def energy(self, bias: Tensor) -> Tensor:
+        return _energy(self.unit, self.values.by_row, bias[self.values.structure.columns.long()])
+
+    def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Entries:
+        structure = self.values.structure
+        with torch.no_grad():
+            inputs = at_entries(structure, hidden * self.row_scale, weights)
+            means = _mean(self.unit, inputs + bias[structure.columns.long()])
+        return replace(self, values=Matrix.of(structure, means))
+
+
+@dataclass(frozen=True, eq=False)
+class Whole(Visible):
+    """A real unit in every place, as in the code of the layer below: values [R, W], weights [W, H],
+    bias [W]. Reconstructions are expectations."""
+
+    values: Tensor
+    unit: Unit
+
+    def inputs(self, weights: Tensor) -> Tensor:
+        return self.values @ weights
+
+    def energy(self, bias: Tensor) -> Tensor:
+        return _energy(self.unit, self.values, bias)
+
+    def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Whole:
+        with torch.no_grad():
+            return replace(self, values=_mean(self.unit, hidden @ weights.T + bias))
+
+
+class Layer(NamedTuple):
+    """The parameters of a machine: weights [C, H], hidden bias [H], or [R, H] where rows differ in
+    it, visible bias [C]; of `Levels` weights [L, C, H] and visible bias [L, C]."""
+
+    weights: Tensor
+    hidden_bias: Tensor
+    visible_bias: Tensor
+    hidden_unit: Unit = "bernoulli"
+    """`gaussian` for linear codes (Hinton and Salakhutdinov 2006)."""
+
+
+def up(layer: Layer, visible: Visible) -> Tensor:
+    """E[h | v]: [R, H]; of Bernoulli units also the chance to be on. Differentiable."""
+    return _mean(layer.hidden_unit, visible.inputs(layer.weights) + layer.hidden_bias)
+
+
+def free_energy(layer: Layer, visible: Visible) -> Tensor:
+    """F(v), summed over rows: [], differentiable in the layer."""
+    inputs = visible.inputs(layer.weights) + layer.hidden_bias
+    hidden = softplus(inputs) if layer.hidden_unit == "bernoulli" else inputs**2 / 2
+    return visible.energy(layer.visible_bias) - hidden.sum()
+
+
+def fantasy(layer: Layer, visible: _V, gibbs: int) -> _V:
+    """What `gibbs` steps of Gibbs sampling make of `visible`; a step draws the hidden units, then
+    reconstructs."""
+    with torch.no_grad():
+        for _ in range(gibbs):
+            drawn = _draw(layer.hidden_unit, up(layer, visible))
+            visible = visible.reconstructed(layer.weights, layer.visible_bias, drawn)
+    return visible
+
+
+def contrast(layer: Layer, visible: _V, gibbs: int) -> tuple[Tensor, _V]:
+    """A loss whose gradient is that of contrastive divergence, [], and the fantasy in it. The value
+    of the loss says nothing."""
+    imagined = fantasy(layer, visible, gibbs)
+    return free_energy(layer, visible) - free_energy(layer, imagined), imagined
+
+
+# --- layers to start a stack of encoders from
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How one layer of a stack is learned, after Hinton and Salakhutdinov 2006."""
+
+    steps: int = 100
+    """Full-batch steps."""
+    gibbs: int = 1
+    """Steps of Gibbs sampling (T of CD-T)."""
+    learning_rate: float = 0.01
+    """AdamW's, whose first moment is the momentum of 0.9."""
+    weight_decay: float = 2e-4
+    """Of the weights, not of the biases; decoupled."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "gibbs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError("learning_rate must be positive and finite")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError("weight_decay must be finite and not negative")
+
+
+def pretrain(
+    visible: Entries | Whole,
+    hidden: int,
+    settings: Pretraining,
+    *,
+    hidden_unit: Unit = "bernoulli",
+) -> Layer:
+    """A machine with `hidden` units on what is given; `up` of it is the next one's `Whole`.
+
+    Randomness comes from torch's global generator: call inside `fork_rng`.
+    """
+    values = visible.values
+    columns = values.structure.shape[1] if isinstance(values, Matrix) else values.shape[1]
+    some = values.by_row if isinstance(values, Matrix) else values
+    weights = some.new_empty(columns, hidden).normal_(0, _INITIAL_SCALE).requires_grad_()
+    hidden_bias = some.new_zeros(hidden).requires_grad_()
+    visible_bias = some.new_zeros(columns).requires_grad_()
+    layer = Layer(weights, hidden_bias, visible_bias, hidden_unit)
+    groups = [
+        {"params": [weights], "weight_decay": settings.weight_decay},
+        {"params": [hidden_bias, visible_bias], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    for _ in range(settings.steps):
+        loss, _ = contrast(layer, visible, settings.gibbs)
+        optimizer.zero_grad()
+        (loss / some.numel()).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return Layer(weights.detach(), hidden_bias.detach(), visible_bias.detach(), hidden_unit)
+
+
+# --- a model of its own
+
+
+class LevelMachine(Learner):
+    """The machine of Salakhutdinov, Mnih and Hinton 2007, over entries whose values are the places
+    of their levels, 0 to L - 1.
+
+    stars [L]: what levels stand for. rates [L, C]: logarithms of how usual each level is in each
+    column, from which visible biases start, and to which regularisation shrinks them.
+    Weights are a column's own plus what all columns share, so that a generous row is generous to
+    rare columns too; the paper has the former alone.
+    conditional: hidden units also read which entries there are (eq. 8, the matrix D).
+    """
+
+    stars: Tensor
+    rates: Tensor
+
+    def __init__(
+        self, stars: Tensor, rates: Tensor, hidden: int, *, conditional: bool, gibbs: int
+    ) -> None:
+        super().__init__()
+        self.gibbs = gibbs
+        self.register_buffer("stars", stars)
+        self.register_buffer("rates", rates)
+        self.weights = nn.Parameter(torch.randn(*rates.shape, hidden) * _INITIAL_SCALE)
+        self.common = nn.Parameter(torch.zeros(len(rates), 1, hidden))
+        self.visible_bias = nn.Parameter(torch.zeros_like(rates))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.presence = nn.Parameter(torch.zeros(rates.shape[1], hidden)) if conditional else None
+
+    def layer(self, seen: Seen) -> Layer:
+        """The parameters as rows meet them, of which these entries are known."""
+        bias: Tensor = self.hidden_bias
+        if self.presence is not None:
+            bias = bias + seen.mask @ self.presence
+        return Layer(self.weights + self.common, bias, self.biases())
+
+    def biases(self) -> Tensor:
+        """[L, C]: of the visible units."""
+        return self.rates + self.visible_bias
+
+    def hidden(self, seen: Seen) -> Tensor:
+        """E[h | what is seen]: [R, H]."""
+        return up(self.layer(seen), _levels(seen, len(self.stars)))
+
+    def summary(self, error: float) -> float:
+        return math.sqrt(error)
+
+    def lesson(self, data: Seen, seen: Seen, counted: Tensor | None) -> Lesson:
+        """The loss of contrastive divergence on what is seen, an entry; its error is the mean
+        squared one, at the entries that count, of what the fantasy expects there."""
+        loss, imagined = contrast(self.layer(seen), _levels(seen, len(self.stars)), self.gibbs)
+        assert imagined.chances is not None
+        errors = self.stars @ imagined.chances - self.stars[data.values.by_row.long()]
+        wanted = data.mask.by_row if counted is None else counted
+        error = (errors**2 * wanted).sum() / wanted.sum().clamp(min=1)
+        number = seen.counts.sum().clamp(min=1)
+        return Lesson(Loss(loss / number, error.detach(), number), 0.0, {})
+
+
+def _levels(seen: Seen, n_levels: int) -> Levels:
+    return Levels(seen.values.structure, seen.values.by_row.long(), seen.mask.by_row, n_levels)
+
+
+def _energy(unit: Unit, values: Tensor, bias: Tensor) -> Tensor:
+    each = (values - bias) ** 2 / 2 if unit == "gaussian" else -values * bias
+    return each.sum()
+
+
+def _mean(unit: Unit, inputs: Tensor) -> Tensor:
+    return inputs if unit == "gaussian" else inputs.sigmoid()
+
+
+def _draw(unit: Unit, means: Tensor) -> Tensor:
+    return means + torch.randn_like(means) if unit == "gaussian" else torch.bernoulli(means)
