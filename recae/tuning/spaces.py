@@ -139,8 +139,11 @@ class Spaces:
 
 def read_spaces(path: Path) -> Spaces:
     """The spaces in the TOML file `path`. Raises RecipeError with the path of what is wrong."""
-    raw = read_toml(path)
-    where = str(path)
+    return parse_spaces(read_toml(path), str(path))
+
+
+def parse_spaces(raw: Mapping[str, Any], where: str) -> Spaces:
+    """The spaces in what a TOML file says. Raises RecipeError with the path of what is wrong."""
     for key in raw:
         if key not in _KEYS:
             raise RecipeError(f"{where}: there is no setting {key!r}{_hint(key, _KEYS)}")

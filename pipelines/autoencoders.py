@@ -1,0 +1,154 @@
+"""Every autoencoder of the textbook on two data sets: tune each alike, then score them in one table.
+
+    python pipelines/autoencoders.py tune DATA [MODEL ...] [--trials 6]
+    python pipelines/autoencoders.py score [DATA ...] [--seeds 0,1,2] [--out FILE.md]
+
+DATA: ml-latest-small, ml-1m. `tune` searches the settings of each model with the same number of
+trials on validation ratings alone, the first being the model as it is by default, and writes the
+best into autoencoders-DATA.toml beside this file; nothing of the test ratings is read. `score`
+trains these recipes and prints the table of docs/autoencoders.md: test RMSE or, for models that only
+rank, NDCG@100, mean and standard deviation over seeds, and seconds of a fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from recae.errors import RecaeError
+from recae.recipes import read_recipe, read_toml
+from recae.running import Listener, Outcome, run
+from recae.tuning import Spaces, Study, StudyListener, Trial, as_toml
+from recae.tuning.spaces import flat, parse_spaces
+
+HERE: Final = Path(__file__).resolve().parent
+SPACES: Final = HERE / "spaces" / "autoencoders.toml"
+DATA: Final = ("ml-latest-small", "ml-1m")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 2 for mistakes in the call."""
+    arguments = _arguments().parse_args(argv)
+    try:
+        if arguments.do == "tune":
+            tune(arguments.data, arguments.model, arguments.trials)
+        else:
+            print(score(arguments.data or list(DATA), arguments.seeds, arguments.out))
+    except RecaeError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def spaces(data: str) -> Spaces:
+    """What may be chosen is the same everywhere; where it is judged is as in that data's recipe."""
+    around = read_toml(HERE / "spaces" / f"{data}.toml")
+    same = {key: around[key] for key in ("data", "split", "inner_seeds")}
+    return parse_spaces(read_toml(SPACES) | same, f"{SPACES} on {data}")
+
+
+def tune(data: str, models: Sequence[str], trials: int) -> None:
+    """Search, and write what was found after each model. Raises RecaeError."""
+    searched = spaces(data)
+    path = HERE / f"autoencoders-{data}.toml"
+    for model in models or searched.choices:
+        study = Study(searched, model, listener=StudyListener(on_finish=_said))
+        study.run(trials)
+        if study.best is None:
+            raise RecaeError(f"no trial of {model} finished: {study.trials[-1].reason}")
+        _put(path, model, study.best.settings)
+
+
+def _said(trial: Trial) -> None:
+    settings = json.dumps(trial.settings)
+    what = f"{trial.measure} {trial.loss:.4f}, {trial.seconds:.1f} s, {settings} {trial.reason}"
+    print(f"{trial.model} {trial.number} {trial.state}: {what}", flush=True)
+
+
+def _put(path: Path, model: str, settings: dict[str, Any]) -> None:
+    """The block of a model into a recipe, in place of the one that is there."""
+    raw = read_toml(path)
+    blocks = {m["kind"]: m for m in raw.get("model", [])}
+    blocks[model] = {"kind": model} | settings
+    head = path.read_text("utf-8").partition("[[model]]")[0].rstrip()
+    texts = [
+        as_toml(m["kind"], dict(flat({k: v for k, v in m.items() if k != "kind"})))
+        for m in blocks.values()
+    ]
+    path.write_text("\n\n".join([head, *texts]) + "\n", "utf-8")
+
+
+def score(data: Sequence[str], seeds: list[int] | None, out: Path | None) -> str:
+    """The table, a row a model."""
+    rows: dict[str, dict[str, list[str]]] = {}
+    for place in data:
+        recipe = read_recipe(HERE / f"autoencoders-{place}.toml")
+        recipe = recipe if seeds is None else replace(recipe, seeds=seeds)
+        for raw in recipe.model:
+            # One model at a time: what was fitted is not kept until the end.
+            alone = replace(recipe, model=[raw], baseline=None, show=None)
+            outcomes = run(alone, listener=Listener(on_finish=_told)).outcomes
+            rows.setdefault(outcomes[0].plan.model, {})[place] = _cells(outcomes)
+    header = ["model", *(f"{place}: {what}" for place in data for what in _COLUMNS)]
+    missing = ["-"] * len(_COLUMNS)
+    lines = [header, ["---"] * len(header)]
+    for model, found in rows.items():
+        lines.append([f"`{model}`", *(cell for p in data for cell in found.get(p, missing))])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if out is not None:
+        out.write_text(table + "\n", "utf-8")
+    return table
+
+
+_COLUMNS: Final = ("RMSE", "NDCG@100", "seconds")
+
+
+def _cells(outcomes: Sequence[Outcome]) -> list[str]:
+    stars = outcomes[0].model.predicts_stars
+    found = [outcome.evaluation.metrics for outcome in outcomes]
+    rmse = _mean([metrics["rmse"] for metrics in found]) if stars else "-"
+    ndcg = _mean([metrics["ndcg_at_100"] for metrics in found])
+    return [rmse, ndcg, f"{np.mean([outcome.seconds for outcome in outcomes]):.1f}"]
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ±{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
+def _told(outcome: Outcome) -> None:
+    plan, metrics = outcome.plan, outcome.evaluation.metrics
+    found = f"RMSE {metrics['rmse']:.4f}, NDCG@100 {metrics['ndcg_at_100']:.4f}"
+    print(f"{plan.model} (seed {plan.seed}): {found}, {outcome.seconds:.1f} s", flush=True)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="do", required=True)
+    tuned = commands.add_parser("tune")
+    tuned.add_argument("data", choices=DATA)
+    tuned.add_argument("model", nargs="*", help="none: all")
+    tuned.add_argument("--trials", type=int, default=6)
+    scored = commands.add_parser("score")
+    scored.add_argument("data", nargs="*", choices=[*DATA, []])
+    scored.add_argument("--seeds", type=_numbers, help="instead of the recipes' own, like 0,1,2")
+    scored.add_argument("--out", type=Path, help="a file for the table")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    """ "0,1,2" as a list."""
+    return [int(seed) for seed in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
