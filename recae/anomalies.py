@@ -121,12 +121,59 @@ class Judgement:
         """The ratings without the least plausible of them."""
         return self.ratings.keep(~self.least_plausible(share))
 
+    def surprising(self, n: int) -> list[dict[str, Any]]:
+        """The n least plausible ratings, the worst first: user, item, title where there are any,
+        given and expected stars, surprise. Raises DataError for n below 1."""
+        own = self.ratings
+        return [
+            {
+                "user": own.users.values[own.rows[place]].item(),
+                "item": own.items.values[own.columns[place]].item(),
+            }
+            | ({} if own.catalog is None else {"title": own.catalog.title(own.columns[place])})
+            | {
+                "given": float(own.stars[place]),
+                "expected": float(self.expected[place]),
+                "surprise": float(self.surprise[place]),
+            }
+            for place in _largest(self.surprise, n)
+        ]
+
+    def suspicious(self, n: int) -> list[dict[str, Any]]:
+        """The n least plausible users, the worst first: user, how many ratings, their mean, the
+        root mean squared residual (both in stars), suspicion. Raises DataError for n below 1."""
+        own = self.ratings
+        means = _user_means(own, own.stars)
+        errors = np.sqrt(_user_means(own, self.residuals**2))
+        return [
+            {
+                "user": own.users.values[row].item(),
+                "ratings": int(own.user_counts[row]),
+                "mean": float(means[row]),
+                "rmse": float(errors[row]),
+                "suspicion": float(self.suspicion[row]),
+            }
+            for row in _largest(self.suspicion, n)
+        ]
+
 
 def judge(
     model: Recommender, ratings: Ratings, *, folds: int = 5, rng: np.random.Generator
 ) -> Judgement:
-    """Every rating with what `model` expects of it from the others; see `expected`."""
-    return Judgement(ratings, expected(model, ratings, folds=folds, rng=rng))
+    """Every rating with what `model` expects of it from the others; see `expected`.
+
+    Where the ratings have no titles they get the model's. Raises DataError.
+    """
+    stars = expected(model, ratings, folds=folds, rng=rng)
+    if ratings.catalog is None and model.fitted.catalog is not None:
+        ratings = replace(ratings, catalog=model.fitted.catalog.over(ratings.items))
+    return Judgement(ratings, stars)
+
+
+def _largest(values: Floats, n: int) -> list[int]:
+    if n < 1:
+        raise DataError(f"n must be at least 1, not {n}")
+    return [int(place) for place in np.argsort(-values, kind="stable")[:n]]
 
 
 def expected(
