@@ -346,9 +346,7 @@ def tune(
         raise RecaeError("--frozen searches and tracks nothing: leave --resume, --experiment out")
     if not track and (resume or experiment is not None):
         raise RecaeError("--resume and --experiment need the tracking store: leave --no-track out")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
-        raise DataError(f"cannot write {out}: {what}")
+    _check_writable(out)
     spaces = read_spaces(space)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     screen = _console(err=as_json)
@@ -413,10 +411,7 @@ def _keep_trials(trials: list[Trial], out: Path | None, as_json: bool) -> None:
 
     records = [trial.record for trial in best_first(trials)]
     if out is not None:
-        with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(records[0]) if records else [])
-            writer.writeheader()
-            writer.writerows(r | {"settings": json.dumps(r["settings"])} for r in records)
+        _write_csv([r | {"settings": json.dumps(r["settings"])} for r in records], out)
     if as_json:
         _print_json(records)
 
@@ -460,9 +455,7 @@ def recommend(
         raise RecaeError("--explain and --json are for one user: leave them out with --all")
     if rate and data is not None:
         raise RecaeError("--rate says all that is known of a new user: leave --data out")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
-        raise DataError(f"cannot write {out}: {what}")
+    _check_writable(out)
     fitted = _load(model)
     rules: dict[str, Any] = {
         "allow": _items_in(allow, fitted),
@@ -553,6 +546,54 @@ def _recommend_to_all(
             writer.close()
         partial.unlink(missing_ok=True)
     print(f"{out}: {n} items for {len(ratings.users):,} users")
+
+
+# --- anomalies
+
+
+@app.command()
+def anomalies(
+    model: ModelRef,
+    data: Source = None,
+    of: Annotated[
+        bool | None,
+        typer.Option("--users/--ratings", help="Only the one table; none: both.", show_default=""),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="How many of each.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the parts that are hidden in turn.")] = 0,
+    columns: Columns = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --users or --ratings: also all of them, as CSV.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Users and single ratings that a model finds least plausible, seen without themselves."""
+    import numpy as np
+
+    from recae.anomalies import judge
+
+    if out is not None and of is None:
+        raise RecaeError("--out writes one table: say --users or --ratings")
+    if n < 1:
+        raise RecaeError(f"-n must be at least 1, and {n} is not")
+    _check_writable(out)
+    fitted = _load(model)
+    ratings = _ratings_of(model, fitted, data, columns)
+    judged = judge(fitted, ratings, rng=np.random.default_rng(seed))
+    tables = {"users": judged.suspicious, "ratings": judged.surprising}
+    if of is not None:
+        kept = "users" if of else "ratings"
+        tables = {kept: tables[kept]}
+    if out is not None:
+        (everything,) = (worst(len(ratings)) for worst in tables.values())
+        _write_csv(everything, out)
+    found = {name: worst(n) for name, worst in tables.items()}
+    if as_json:
+        _print_json(found)
+        return
+    from recae.console import show_anomalies
+
+    show_anomalies(_console(), found)
 
 
 # --- compare, ui
@@ -667,6 +708,21 @@ def _scale(text: str | None) -> tuple[float, float] | None:
     if not low < high:
         raise DataError(f"--scale takes LOWEST,HIGHEST, like 1,5, not {text!r}")
     return low, high
+
+
+def _check_writable(out: Path | None) -> None:
+    """Before any work is done for it. Raises DataError."""
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise DataError(f"cannot write {out}: {what}")
+
+
+def _write_csv(records: list[dict[str, Any]], out: Path) -> None:
+    """Flat records of the same keys."""
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(records[0]) if records else [])
+        writer.writeheader()
+        writer.writerows(records)
 
 
 def _print_json(value: Any) -> None:

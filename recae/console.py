@@ -293,6 +293,26 @@ def show_recommendations(console: Console, frame: pd.DataFrame) -> None:
     print_table(console, rich_table(header, rows, left=len(names)))
 
 
+def show_anomalies(console: Console, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Tables of records, the least plausible first, and what their last column means."""
+    meaning = {
+        "users": "rmse in stars; suspicion: squared distance from everybody's profile of error, "
+        "known items and departure from the average, 3 is usual",
+        "ratings": "surprise: distance of given from expected stars over what is usual there, "
+        "1 is an everyday error",
+    }
+    for name, rows in found.items():
+        header = list(rows[0])
+        left = [key for key in ("user", "item", "title") if key in header]
+        cells = [[_anomaly_cell(value) for value in row.values()] for row in rows]
+        print_table(console, rich_table(header, cells, left=len(left)))
+        console.print(f"{meaning[name]}\n")
+
+
+def _anomaly_cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
 def compare_runs(
     console: Console,
     store: Store,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -145,11 +145,7 @@ def leak(model: Recommender, holdout: Holdout, *, rng: np.random.Generator) -> f
 
 
 def _with_stars(holdout: Holdout, stars: NDArray[np.float32]) -> Holdout:
-    target = holdout.target
-    matrix = sparse.csr_array(
-        (stars, target.matrix.indices, target.matrix.indptr), shape=target.matrix.shape
-    )
-    return Holdout(holdout.history, replace(target, matrix=matrix))
+    return Holdout(holdout.history, holdout.target.with_stars(stars))
 
 
 def _with_targets(holdout: Holdout) -> Holdout:

@@ -148,6 +148,11 @@ class Ratings:
         times = None if self.times is None else self.times[kept]
         return replace(self, matrix=matrix, times=times)
 
+    def with_stars(self, stars: NDArray[np.float32]) -> Ratings:
+        """The same ratings with other stars, [R] in the order of the matrix; not checked."""
+        shape = (len(self.users), len(self.items))
+        return replace(self, matrix=_compressed(stars, self.columns, self.matrix.indptr, shape))
+
     def take_users(self, rows: Rows) -> Ratings:
         """The users at `rows`, a sorted selection, with their ratings; items stay as they are."""
         entries = _entries_of_rows(self.matrix.indptr, rows)

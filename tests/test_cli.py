@@ -508,6 +508,27 @@ def test_evaluate_on_a_share_of_each_history(recae: Recae, place: SimpleNamespac
     assert more["counts"]["ratings"] > 14
 
 
+def test_anomalies(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None:
+    words = ("anomalies", place.model, "--data", place.films)
+    both = json.loads(good(recae(*words, "-n", 3, "--json")))
+    assert {name: len(rows) for name, rows in both.items()} == {"users": 3, "ratings": 3}
+    worst = both["ratings"][0]
+    assert worst["title"] in TITLES
+    assert 0.5 <= worst["expected"] <= 5
+    shown = good(recae(*words, "-n", 3))
+    for row in both["ratings"]:
+        assert row["title"] in shown
+        assert f"{row['surprise']:.2f}" in shown
+    assert "suspicion" in shown
+    users = json.loads(good(recae(*words, "--users", "--out", "all.csv", "--json")))
+    assert list(users) == ["users"]
+    kept = pd.read_csv(tmp_path / "all.csv")
+    assert len(kept) == N_USERS
+    assert kept["user"].head(3).tolist() == [row["user"] for row in both["users"]]
+    assert "suspicion" not in good(recae(*words, "--ratings", "-n", 2))
+    assert good(recae(*words, "--seed", 1)) != good(recae(*words))
+
+
 def test_evaluate_on_two_tables(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None:
     split = place.report.split
     for name, ratings in (("seen", split.train), ("asked", split.test.target)):
@@ -612,6 +633,12 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "allow garbage": ("recommend {model} --rate 101=5 --allow {tmp}/garbage.bin", "UTF-8"),
     "allow unknown": ("recommend {model} --rate 101=5 --allow {tmp}/unknown", "no item is called"),
     "deny unknown": ("recommend {model} --rate 101=5 --deny {tmp}/unknown", "no item is called"),
+    # anomalies
+    "anomalies without data": ("anomalies {model}", "name them with --data"),
+    "anomalies of a list": ("anomalies {popular} --data {films}", "Popular only ranks"),
+    "no anomalies": ("anomalies {model} --data {films} -n 0", "at least 1, and 0 is not"),
+    "two tables, one file": ("anomalies {model} --data {films} --out {tmp}/o", "one table: say"),
+    "anomalies nowhere": ("anomalies {model} --data {films} --users --out {tmp}/n/o", "no folder"),
     # evaluate
     "on nothing": ("evaluate {model}", "say what to predict"),
     "on both": ("evaluate {model} --data {films} --recipe {recipe}", "say what to predict"),
@@ -670,6 +697,7 @@ def spoilt(place: SimpleNamespace, tmp_path: Path) -> dict[str, Path]:
         "recipe": place.recipe,
         "space": Path(__file__).parents[1] / "pipelines" / "spaces" / "ml-latest-small.toml",
         "model": place.model,
+        "popular": place.popular,
     }
 
 

@@ -19,6 +19,7 @@ LAYERS = {
     "tuning": 6,
     "rendering": 6,
     "plots": 6,
+    "anomalies": 5,
     "comparison": 5,
     "evaluation": 5,
     "models": 4,

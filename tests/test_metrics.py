@@ -406,3 +406,34 @@ def test_list_metrics_refuse_empty_lists_and_impossible_counts() -> None:
         metrics.novelty([[-1]], [1, 1], 2)
     with pytest.raises(DataError, match="number of users"):
         metrics.novelty([[0]], [3, 1], 2)
+
+
+# --- AUC
+
+
+def test_auc_by_hand() -> None:
+    assert metrics.auc([1, 2, 3, 4], [False, False, True, True]) == 1
+    assert metrics.auc([1, 2, 3, 4], [True, True, False, False]) == 0
+    assert metrics.auc([7, 7, 7], [True, False, False]) == 0.5
+    # Of the four pairs three are won and one is tied.
+    assert metrics.auc([2, 3, 2, 1], [True, True, False, False]) == 3.5 / 4
+
+
+def test_auc_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    for levels in (2, 7, 10**6):
+        for _ in range(20):
+            scores = rng.integers(0, levels, 30) / 3
+            truth = rng.permutation(np.arange(30) < rng.integers(1, 30))
+            assert metrics.auc(scores, truth) == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_auc_of_nothing() -> None:
+    with pytest.raises(DataError, match="only one kind"):
+        metrics.auc([1.0, 2.0], [True, True])
+    with pytest.raises(DataError, match="equally long"):
+        metrics.auc([1.0, 2.0], [True])
+    with pytest.raises(DataError, match="NaN"):
+        metrics.auc([1.0, np.nan], [True, False])
