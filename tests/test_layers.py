@@ -19,7 +19,9 @@ LAYERS = {
     "tuning": 6,
     "rendering": 6,
     "plots": 6,
+    "codes": 5,
     "comparison": 5,
+    "maps": 5,
     "evaluation": 5,
     "models": 4,
     "nn": 3,
@@ -41,9 +43,10 @@ DOORS = {
     "pydantic": {"recipes"},
     "implicit": {"models"},
     "myfm": {"models"},
+    "umap": {"maps"},
     "typer": {"cli"},
     "rich": {"cli", "console", "rendering"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console"},
+    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
