@@ -112,6 +112,12 @@ class Codes:
         """Asked by scikit-learn's check_is_fitted."""
         return self.model_ is not None
 
+    def __sklearn_tags__(self) -> Any:
+        """Asked by scikit-learn 1.6 and later, which is there when it asks."""
+        from sklearn.utils import Tags, TargetTags, TransformerTags
+
+        return Tags("transformer", TargetTags(required=False), TransformerTags())
+
     def _get(self) -> Recommender:
         if self.model_ is None:
             raise NotFittedError("these Codes are not fitted: call fit")

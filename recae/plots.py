@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
@@ -131,9 +132,8 @@ def _dots_by_kind(
     shown = {kind: colour for (kind, _), colour in zip(frequent, _KINDS, strict=False)}
     colours = np.array([shown.get(kind, _REST) for kind in kinds.tolist()])
     rest = colours == _REST
-    style: dict[str, Any] = {"linewidths": 0.3, "edgecolors": "white"}
-    axes.scatter(*places[rest].T, s=sizes[rest], c=_REST, **style)
-    axes.scatter(*places[~rest].T, s=sizes[~rest], c=colours[~rest].tolist(), alpha=0.85, **style)
+    _dots(axes, places[rest], sizes[rest], _REST)
+    _dots(axes, places[~rest], sizes[~rest], colours[~rest].tolist(), alpha=0.85)
     entries = [(shown[kind], f"{kind} ({count:,})") for kind, count in frequent]
     if rest.any():
         entries.append((_REST, f"others ({int(rest.sum()):,})"))
@@ -151,15 +151,24 @@ def _dots_by_year(
 ) -> None:
     """years [n]: NaN where unknown, which is grey."""
     known = np.isfinite(years)
-    style: dict[str, Any] = {"linewidths": 0.3, "edgecolors": "white"}
-    axes.scatter(*places[~known].T, s=sizes[~known], c=_REST, **style)
+    _dots(axes, places[~known], sizes[~known], _REST)
     # A few very old films would leave one colour to all others.
     low, high = np.quantile(years[known], [0.1, 0.9])
-    dots = axes.scatter(
-        *places[known].T, s=sizes[known], c=years[known], cmap=_YEARS, vmin=low, vmax=high, **style
-    )
+    limits = {"cmap": _YEARS, "vmin": low, "vmax": high}
+    dots = _dots(axes, places[known], sizes[known], years[known], **limits)
     bar = figure.colorbar(dots, ax=axes, extend="both", shrink=0.6, aspect=30, label="year")
     bar.outline.set_visible(False)
+
+
+def _dots(
+    axes: Axes,
+    places: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    colours: str | list[str] | NDArray[np.float64],
+    **style: Any,
+) -> PathCollection:
+    x, y = places.T
+    return axes.scatter(x, y, s=sizes, c=colours, linewidths=0.3, edgecolors="white", **style)
 
 
 def _name(figure: Figure, axes: Axes, places: NDArray[np.float64], names: list[str]) -> None:
@@ -170,8 +179,8 @@ def _name(figure: Figure, axes: Axes, places: NDArray[np.float64], names: list[s
     named = [(place, _cut(name)) for place, name in zip(places, names, strict=True) if name]
     named = named[:_NAMED]
     inside = axes.get_window_extent()
-    dots = axes.transData.transform([place for place, _ in named]) if named else []
-    taken = [Bbox.from_extents(x, y, x, y).padded(_NAME_SIZE) for x, y in dots]
+    at = [axes.transData.transform(place) for place, _ in named]
+    taken = [Bbox.from_extents(x, y, x, y).padded(_NAME_SIZE) for x, y in at]
     for place, name in named:
         for offset, across, along in _BESIDE:
             text = axes.annotate(

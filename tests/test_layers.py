@@ -43,6 +43,7 @@ DOORS = {
     "pydantic": {"recipes"},
     "implicit": {"models"},
     "myfm": {"models"},
+    "sklearn": {"codes"},
     "umap": {"maps"},
     "typer": {"cli"},
     "rich": {"cli", "console", "rendering"},
