@@ -53,7 +53,7 @@ STARS: Final = "stars"
 RESIDUALS: Final = "stars less baseline"
 SVD: Final = "SVD of stars"
 SVD_OF_RESIDUALS: Final = "SVD of stars less baseline"
-PLAIN: Final = (STARS, RESIDUALS, SVD, SVD_OF_RESIDUALS)
+PLAIN: Final = (STARS, SVD, RESIDUALS, SVD_OF_RESIDUALS)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def test_a_frame_is_as_good_and_y_is_not_read() -> None:
 def test_bad_settings() -> None:
     with pytest.raises(ValueError, match="of must be users or items, not 'films'"):
         Codes(of="films").fit(RATINGS)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="model must be one of bias, .*, not 'dual'"):
+    with pytest.raises(ValueError, match=r"model must be one of bias, .*, not 'dual'"):
         Codes("dual").fit(RATINGS)
     with pytest.raises(ValueError, match="there is no setting 'k'"):
         Codes().set_params(k=3)

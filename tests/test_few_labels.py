@@ -28,7 +28,7 @@ def test_what_can_be_told_is_told() -> None:
     assert not set(known) & set(others)
     assert len(known) == 60
     assert few_labels.auc(points, labels[:, :1], known, others) > 0.97
-    assert few_labels.auc(points, labels, known, others) == pytest.approx(0.74, abs=0.08)
+    assert 0.6 < few_labels.auc(points, labels, known, others) < 0.9
 
 
 def test_a_label_of_which_nothing_is_seen_is_a_guess() -> None:
@@ -46,8 +46,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
     monkeypatch.setitem(few_labels.MODELS, "mf", quick)
     few_labels.main(
-        ["ml-latest-small-genres", "ml-100k-gender", "--codes", "mf"]
-        + ["--labels", "10", "--repeats", "2", "--seeds", "0,1"]
+        "ml-latest-small-genres ml-100k-gender --codes mf --labels 10 --repeats 2 "
+        "--seeds 0,1".split()
     )
     out, err = capsys.readouterr()
     rows = [line.split(" | ") for line in out.splitlines()]
