@@ -45,10 +45,9 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
         return AutoRec.mf(k=3, training=Training(steps=2))
 
     monkeypatch.setitem(few_labels.MODELS, "mf", quick)
-    few_labels.main(
-        "ml-latest-small-genres ml-100k-gender --codes mf --labels 10 --repeats 2 "
-        "--seeds 0,1".split()
-    )
+    tasks = ["ml-latest-small-genres", "ml-100k-gender"]
+    asked = ["--codes", "mf", "--labels", "10", "--repeats", "2", "--seeds", "0,1"]
+    few_labels.main([*tasks, *asked])
     out, err = capsys.readouterr()
     rows = [line.split(" | ") for line in out.splitlines()]
     assert [row[2] for row in rows[2:]] == [*few_labels.PLAIN, "mf", "mf and SVD"]
