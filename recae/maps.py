@@ -20,9 +20,7 @@ from recae.models import Recommender
 from recae.ratings import Ratings
 
 Method: TypeAlias = Literal["pca", "umap"]
-METHODS: Final[tuple[Method, ...]] = ("pca", "umap")
 Colour: TypeAlias = Literal["genre", "year"]
-COLOURS: Final[tuple[Colour, ...]] = ("genre", "year")
 
 _COMMON: Final = 0.05
 """Share of all ratings from which a genre may be a user's favourite."""
