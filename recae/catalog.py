@@ -25,7 +25,7 @@ _YEAR = re.compile(r"\s*\((\d{4})(?:[-\u2013]\d{0,4})?\)\s*$")
 _ARTICLES = (
     "the|a|an|le|la|les|l'|un|une|der|die|das|ein|eine|el|los|las|il|lo|gli|i|o|os|as|de|het"
 )
-_MOVED = re.compile(rf"^(.*), ({_ARTICLES})$")
+_MOVED = re.compile(rf"^(.*), ({_ARTICLES})$", re.IGNORECASE)
 _LEADING = re.compile(rf"^(?:(?:{_ARTICLES}) |l')")
 _BRACKETED = re.compile(r"\s*\([^()]*\)")
 
@@ -99,6 +99,11 @@ class Catalog:
     def title(self, row: int) -> str:
         """The title of the item at `row`, its id as text where there is none."""
         return str(self.titles[row]) or str(self.items.values[row])
+
+    def short(self, row: int) -> str:
+        """The same as it is said: without year and brackets, with its article in front."""
+        title = self.title(row)
+        return _article_first(_BRACKETED.sub("", _YEAR.sub("", title)).strip()) or title
 
     def resolve(self, text: int | str) -> int | str:
         """The id of the item that a person means by `text`.

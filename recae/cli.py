@@ -33,6 +33,8 @@ data_app = typer.Typer(
     help="Rating tables: what is there, what is wrong with it.", no_args_is_help=True
 )
 app.add_typer(data_app, name="data")
+plot_app = typer.Typer(help="Pictures of models.", no_args_is_help=True)
+app.add_typer(plot_app, name="plot")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelRef = Annotated[
@@ -637,6 +639,54 @@ def ui(
     from recae.tracking import Store, open_page
 
     open_page(Store(), port=port, open_browser=browser)
+
+
+# --- plot
+
+
+@plot_app.command("latent")
+def plot_latent(
+    model: ModelRef,
+    of: Annotated[str, typer.Option(help="items or users.")] = "items",
+    colour: Annotated[str, typer.Option(help="genre or year.")] = "genre",
+    method: Annotated[str, typer.Option(help="pca, or umap where that is installed.")] = "pca",
+    least: Annotated[
+        int, typer.Option(min=1, help="Only those with so many ratings; of fewer, little is known.")
+    ] = 20,
+    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("latent.png"),
+    data: Source = None,
+    columns: Columns = None,
+) -> None:
+    """A map of a model's codes: where its items are, or users of the ratings."""
+    for option, given, choices in (
+        ("--of", of, ("items", "users")),
+        ("--colour", colour, ("genre", "year")),
+        ("--method", method, ("pca", "umap")),
+    ):
+        if given not in choices:
+            raise RecaeError(f"{option} is {' or '.join(choices)}, not {given!r}")
+    if of == "items" and (data is not None or columns is not None):
+        raise RecaeError("items are in the model: --data and --columns go with --of users")
+    _check_writable(out)
+    fitted = _load(model)
+    ratings = None if of == "items" else _ratings_of(model, fitted, data, columns)
+    from recae import maps, plots
+
+    style: Any = {"colour": colour, "method": method, "least": least}
+    drawn = (
+        maps.map_items(fitted, **style)
+        if ratings is None
+        else maps.map_users(fitted, ratings, **style)
+    )
+    plots.latent(drawn).savefig(out, format="png")
+    print(out)
+
+
+def _check_writable(out: Path) -> None:
+    """Before minutes of work. Raises DataError for a folder, or a file in one that there is not."""
+    if out.is_dir() or not out.parent.is_dir():
+        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise DataError(f"cannot write {out}: {what}")
 
 
 # --- what commands share

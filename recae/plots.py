@@ -6,15 +6,22 @@ never touched, and nothing needs a display.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from recae.comparison import Comparison
 from recae.errors import ComparisonError
+from recae.maps import Map
 
 _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"
@@ -23,6 +30,14 @@ _BETTER: Final = "#1b7f5c"
 _WORSE: Final = "#b4443c"
 _LINES: Final = {"train/rmse": ("training", "#8a94a0"), "val/rmse": ("validation", "#2463a8")}
 _DPI: Final = 150
+_REST: Final = "#c5ccd3"
+# Told apart with any colour vision (Okabe and Ito 2008), its yellow darkened for a white page.
+_KINDS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
+_YEARS: Final = "viridis"
+_NAMED: Final = 40
+"""Points that are labelled, where there is room."""
+_NAME_SIZE: Final = 7.5
+_NAME_LENGTH: Final = 32
 
 
 def curves(points: Mapping[str, Mapping[int, float]]) -> Figure:
@@ -86,6 +101,126 @@ def comparison(compared: Comparison) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return figure
+
+
+def latent(drawn: Map) -> Figure:
+    """A map of the latent space, a dot for each user or item, larger with more ratings, the most
+    rated ones with their names. Genres: the most frequent six in colour; years: from old to new.
+    """
+    figure, axes = _figure(9.5, 7.2)
+    # The most rated on top.
+    order = np.argsort(drawn.counts, kind="stable")
+    places, counts = drawn.places[order], drawn.counts[order]
+    sizes = 8 + 70 * counts / counts.max()
+    if isinstance(drawn.colours, tuple):
+        _dots_by_kind(axes, places, sizes, np.array(drawn.colours)[order])
+    else:
+        _dots_by_year(figure, axes, places, sizes, drawn.colours[order])
+    axes.set_title(drawn.title, loc="left", color=_INK, fontsize=11)
+    axes.set_xlabel(drawn.axes[0])
+    axes.set_ylabel(drawn.axes[1])
+    axes.margins(0.06)
+    _name(figure, axes, places[::-1], [drawn.names[place] for place in order[::-1]])
+    return figure
+
+
+def _dots_by_kind(
+    axes: Axes, places: NDArray[np.float64], sizes: NDArray[np.float64], kinds: NDArray[np.str_]
+) -> None:
+    """kinds [n]: empty where unknown. The rarer ones and the unknown are grey and at the back."""
+    frequent = Counter(kind for kind in kinds.tolist() if kind).most_common(len(_KINDS))
+    shown = {kind: colour for (kind, _), colour in zip(frequent, _KINDS, strict=False)}
+    colours = np.array([shown.get(kind, _REST) for kind in kinds.tolist()])
+    rest = colours == _REST
+    _dots(axes, places[rest], sizes[rest], _REST)
+    _dots(axes, places[~rest], sizes[~rest], colours[~rest].tolist(), alpha=0.85)
+    entries = [(shown[kind], f"{kind} ({count:,})") for kind, count in frequent]
+    if rest.any():
+        entries.append((_REST, f"others ({int(rest.sum()):,})"))
+    for colour, label in entries:
+        axes.scatter([], [], s=45, c=colour, label=label)
+    axes.figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
+
+
+def _dots_by_year(
+    figure: Figure,
+    axes: Axes,
+    places: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    years: NDArray[np.float64],
+) -> None:
+    """years [n]: NaN where unknown, which is grey."""
+    known = np.isfinite(years)
+    _dots(axes, places[~known], sizes[~known], _REST)
+    # A few very old films would leave one colour to all others.
+    low, high = np.quantile(years[known], [0.1, 0.9])
+    limits = {"cmap": _YEARS, "vmin": low, "vmax": high}
+    dots = _dots(axes, places[known], sizes[known], years[known], **limits)
+    bar = figure.colorbar(dots, ax=axes, extend="both", shrink=0.6, aspect=30, label="year")
+    bar.outline.set_visible(False)
+
+
+def _dots(
+    axes: Axes,
+    places: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    colours: str | list[str] | NDArray[np.float64],
+    **style: Any,
+) -> PathCollection:
+    x, y = places.T
+    return axes.scatter(x, y, s=sizes, c=colours, linewidths=0.3, edgecolors="white", **style)
+
+
+def _name(figure: Figure, axes: Axes, places: NDArray[np.float64], names: list[str]) -> None:
+    """Names next to the first points, where they cover none of these, no other name, no edge."""
+    figure.draw_without_rendering()
+    # From here on the axes stay where they are: what is free now is free in the end.
+    figure.set_layout_engine("none")
+    named = [(place, _cut(name)) for place, name in zip(places, names, strict=True) if name]
+    named = named[:_NAMED]
+    inside = axes.get_window_extent()
+    at = [axes.transData.transform(place) for place, _ in named]
+    taken = [Bbox.from_extents(x, y, x, y).padded(_NAME_SIZE) for x, y in at]
+    for place, name in named:
+        for offset, across, along in _BESIDE:
+            text = axes.annotate(
+                name,
+                tuple(place),
+                xytext=offset,
+                textcoords="offset points",
+                ha=across,
+                va=along,
+                fontsize=_NAME_SIZE,
+                color=_INK,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )
+            box = text.get_window_extent()
+            if _within(box, inside) and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1].rstrip()}…"
+
+
+def _within(box: Bbox, outer: Bbox) -> bool:
+    low, high = np.less_equal(outer.min, box.min), np.less_equal(box.max, outer.max)
+    return bool(low.all() and high.all())
+
+
+_BESIDE: Final = (
+    ((7, 0), "left", "center"),
+    ((-7, 0), "right", "center"),
+    ((0, 7), "center", "bottom"),
+    ((0, -7), "center", "top"),
+    ((5, 5), "left", "bottom"),
+    ((-5, 5), "right", "bottom"),
+    ((5, -5), "left", "top"),
+    ((-5, -5), "right", "top"),
+)
+"""Where a name may stand: offset in points, and how it is aligned there."""
 
 
 def _colour(low: float, high: float) -> str:

@@ -791,3 +791,45 @@ def test_a_tracked_model_is_scored_on_its_own_split_only(
     tracked["split"]["seed"] = 99
     with pytest.raises(RecaeError, match="trained with other split settings"):
         cli._refuse_another_split("some-run", asked)
+
+
+# --- plot
+
+
+def test_plot_latent_draws_items_and_users(recae: Recae, place: SimpleNamespace) -> None:
+    code, out, err = recae("plot", "latent", place.model, "--least", 1)
+    assert (code, out.strip(), err) == (0, "latent.png", "")
+    assert Path("latent.png").read_bytes().startswith(b"\x89PNG")
+    rest = ("--of", "users", "--data", place.films, "--colour", "year", "--least", 1)
+    code, out, _ = recae("plot", "latent", place.model, *rest, "--out", "users.png")
+    assert (code, out.strip()) == (0, "users.png")
+    assert Path("users.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--of", "films"], "--of is items or users, not 'films'"),
+        (["--colour", "red"], "--colour is genre or year, not 'red'"),
+        (["--method", "tsne"], "--method is pca or umap, not 'tsne'"),
+        (["--data", "ml-latest-small"], "items are in the model"),
+        (["--of", "users"], "a model's folder holds no ratings: name them with --data"),
+        (["--out", "nowhere/latent.png"], "there is no folder nowhere"),
+        (["--out", "."], "it is a folder"),
+        (["--least", "99"], "0 items have 99 ratings or more"),
+    ],
+)
+def test_plot_latent_refuses(
+    recae: Recae, place: SimpleNamespace, words: list[str], sentence: str
+) -> None:
+    code, out, err = recae("plot", "latent", place.model, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("recae: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_plot_latent_of_a_model_without_codes(recae: Recae, place: SimpleNamespace) -> None:
+    code, _, err = recae("plot", "latent", place.popular)
+    assert code == 2
+    assert "a Popular has no codes" in err

@@ -20,7 +20,9 @@ LAYERS = {
     "rendering": 6,
     "plots": 6,
     "anomalies": 5,
+    "codes": 5,
     "comparison": 5,
+    "maps": 5,
     "evaluation": 5,
     "models": 4,
     "nn": 3,
@@ -42,9 +44,11 @@ DOORS = {
     "pydantic": {"recipes"},
     "implicit": {"models"},
     "myfm": {"models"},
+    "sklearn": {"codes"},
+    "umap": {"maps"},
     "typer": {"cli"},
     "rich": {"cli", "console", "rendering"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console"},
+    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

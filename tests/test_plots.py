@@ -3,12 +3,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from recae import plots
 from recae.comparison import Comparison, Difference, Row
 from recae.errors import ComparisonError
+from recae.maps import Map
 
 
 def row(name: str, rmse: float, difference: tuple[float, float, float] | None) -> Row:
@@ -85,3 +87,45 @@ def test_nothing_to_compare_is_refused() -> None:
     nothing = Comparison("mf", [COMPARISON.rows[0], COMPARISON.rows[4]], {"n": 10})
     with pytest.raises(ComparisonError, match="no model has an RMSE"):
         plots.comparison(nothing)
+
+
+# --- the latent space
+
+
+def a_map(colours: tuple[str, ...] | np.ndarray, names: tuple[str, ...] | None = None) -> Map:
+    n = len(colours)
+    places = np.random.default_rng(0).standard_normal((n, 2))
+    names = names or tuple(f"A film of a rather long name, number {place}" for place in range(n))
+    return Map(places, ("first", "second"), names, np.arange(1, n + 1), colours, "points, by genre")
+
+
+def test_latent_shows_six_kinds_and_the_rest_in_grey(tmp_path: Path) -> None:
+    kinds = ("", *(kind for place, kind in enumerate("abcdefg", 2) for _ in range(place)))
+    figure = plots.latent(a_map(kinds))
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+    (legend,) = figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["g (8)", "f (7)", "e (6)", "d (5)", "c (4)", "b (3)", "others (3)"]
+    assert {"first", "second"} <= set(words(figure))
+    assert figure.axes[0].get_title(loc="left") == "points, by genre"
+
+
+def test_names_of_the_most_rated_cover_no_other_and_no_edge() -> None:
+    figure = plots.latent(a_map(("a",) * 200))
+    (axes,) = figure.axes
+    assert len(axes.texts) > 10
+    assert axes.texts[0].get_text() == "A film of a rather long name, n…"
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(two) for at, one in enumerate(boxes) for two in boxes[:at])
+    inside = axes.get_window_extent()
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+
+
+def test_latent_by_year_has_a_scale_and_needs_no_names(tmp_path: Path) -> None:
+    years = np.array([1950.0, np.nan, 1990, 1995, 2000])
+    figure = plots.latent(a_map(years, ("",) * 5))
+    assert saved(figure, tmp_path)
+    axes, bar = figure.axes
+    assert not axes.texts
+    assert bar.get_ylabel() == "year"
+    assert [len(dots.get_offsets()) for dots in axes.collections] == [1, 4]

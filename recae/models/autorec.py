@@ -500,6 +500,17 @@ class AutoRec(Recommender):
             ones, instead = known, (1 - known) * np.float32(fitted.baseline.mu)
         return np.column_stack([learned.item_vectors * known[:, None], ones, bias, instead])
 
+    def encode(self, history: Ratings) -> Floats:
+        """[U, K]: the codes of users, as they were learned or folded in; zero where nothing is
+        known. Raises DataError for stars outside the scale."""
+        own = self._own(history)
+        return np.where(self._known_users(own)[:, None], self._users(own).vectors, np.float32(0))
+
+    def encode_items(self) -> Floats:
+        """[N, K]: the codes of the model's items; zero where nothing is known."""
+        learned = self._get()
+        return np.where(learned.item_known[:, None], learned.item_vectors, np.float32(0))
+
     def _user_offset(self, own: Ratings) -> Floats:
         """[U]: what was subtracted before learning, the items' part apart."""
         match self.baseline:
