@@ -297,9 +297,7 @@ class AutoRec(Recommender):
         moved = replace(learned, user_vectors=users.vectors, user_bias=users.bias)
         if learned.process is None:
             return moved
-        return replace(
-            moved, weights=users.weights, starts=train_on.matrix.indptr.astype(np.int64)
-        )
+        return replace(moved, weights=users.weights, starts=train_on.matrix.indptr.astype(np.int64))
 
     def _process(self, learned: _Learned) -> Process:
         rated = self.fitted.item_counts > 0

@@ -2,8 +2,8 @@
 
 A layer is a 1-d convolution, an activation, and the mean of each two neighbouring steps that are
 there (LeCun et al. 1998); what remains of the sequence is summed, and divided by the square root of
-its length. The second decoder goes the same way back by transposed convolutions (Masci et al. 2011),
-from the code to as many steps as a sequence can have. Legend: see `sequences`; K code size.
+its length. The second decoder goes the same way back by transposed convolutions, from the code to
+as many steps as a sequence can have (Masci et al. 2011). Legend: see `sequences`; K code size.
 """
 
 from __future__ import annotations
@@ -80,11 +80,16 @@ class ConvolutionalSide(Side):
         for layer in self.layers:
             # A convolution spills over the end, where the next one would read it.
             x = self.activation(layer(x)) * present
-            pairs = present.unflatten(2, (-1, 2)).sum(3)
-            x = x.unflatten(2, (-1, 2)).sum(3) / pairs.clamp(min=1)
+            pairs = _pairs(present)
+            x = _pairs(x) / pairs.clamp(min=1)
             present = pairs.clamp(max=1)
-        pooled = x.sum(2)
+        pooled: Tensor = x.sum(2)
         return pooled * present.sum(2).rsqrt() if self._normalize else pooled
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """Sums of two neighbouring steps: [R, W, 2 T] -> [R, W, T]."""
+    return x[:, :, ::2] + x[:, :, 1::2]
 
 
 class Transposing(nn.Module):

@@ -3,9 +3,9 @@
     h_t = LSTM(x_t, h_t-1),    code = phi(W h_T + b)
 
 (Hochreiter and Schmidhuber 1997; of a user's ratings in time order, Wu et al. 2017.) The second
-decoder is the repeat vector's: an LSTM that is given the code at every step and says the values from
-last to first, the order in which Srivastava et al. 2015 found them to be remembered. Legend: see
-`sequences`; K code size, H units.
+decoder is the repeat vector's: an LSTM that is given the code at every step and says the values
+from last to first, the order in which they are remembered best (Srivastava et al. 2015). Legend:
+see `sequences`; K code size.
 """
 
 from __future__ import annotations
