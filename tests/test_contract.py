@@ -42,14 +42,17 @@ def small(value: Any, name: str = "") -> Any:
 
 
 def world(*, text_ids: bool = False) -> Ratings:
-    """40 users, 30 items of which one is never rated by the split, half stars from 1 to 5."""
+    """40 users, 30 items of which one is never rated by the split, half stars from 1 to 5, rated
+    within days, some at once."""
     rng = np.random.default_rng(7)
     users, items = np.nonzero(rng.random((40, 30)) < 0.35)
     taste = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 30))
     stars = np.clip(np.round(6 + 2 * taste[users, items] + rng.normal(size=len(users))) / 2, 1, 5)
+    times = rng.integers(0, 200, len(users)) * 3_600
     if text_ids:
-        return Ratings.of([f"u{u}" for u in users], [f"i{i}" for i in items], stars, scale=(1, 5))
-    return Ratings.of(users * 3 - 50, items * 7, stars, scale=(1, 5))
+        names = [f"u{u}" for u in users], [f"i{i}" for i in items]
+        return Ratings.of(*names, stars, times, scale=(1, 5))
+    return Ratings.of(users * 3 - 50, items * 7, stars, times, scale=(1, 5))
 
 
 RATINGS = world()
@@ -225,6 +228,7 @@ def test_a_model_learns_the_same_on_every_scale(name: str) -> None:
         RATINGS.users.values[RATINGS.rows],
         RATINGS.items.values[RATINGS.columns],
         RATINGS.stars * 20,
+        RATINGS.times,
         scale=(20, 100),
     )
     ours = make(name).fit(RATINGS, rng=np.random.default_rng(1)).predict(RATINGS)
@@ -307,10 +311,10 @@ def test_unfitted_models_say_so(name: str, tmp_path: Path) -> None:
 
 
 def test_one_user_and_one_item_are_enough(name: str) -> None:
-    tiny = Ratings.of([1, 1, 2], [5, 6, 5], [5.0, 4.0, 5.0], scale=(1, 5))
+    tiny = Ratings.of([1, 1, 2], [5, 6, 5], [5.0, 4.0, 5.0], [9, 8, 9], scale=(1, 5))
     model = make(name).fit(tiny, rng=np.random.default_rng(0))
     assert np.isfinite(model.predict(tiny)).all()
-    one = Ratings.of([1], [5], [5.0], scale=(1, 5))
+    one = Ratings.of([1], [5], [5.0], [9], scale=(1, 5))
     assert np.isfinite(make(name).fit(one, rng=np.random.default_rng(0)).predict(one)).all()
 
 

@@ -74,7 +74,8 @@ class _Learned:
     starts: Rows
     """Where each training user's weights begin: [U + 1]; [0] where there is no kernel."""
     timed_digests: NDArray[np.uint64]
-    """Of the histories with their times: [U]; [0] where the kernel reads none."""
+    """Of the histories with their times: [U]; [0] where what is known of users does not depend on
+    times."""
     process: Process | None = None
     levels: Levels | None = None
     """Where the head is ordinal."""
@@ -184,9 +185,12 @@ class AutoRec(Recommender):
         with seeded(lesson.rng, device):
             network = self._network(len(fitted.users), len(fitted.items)).to(device)
             seen = self._seen(train_on, device, items_too=True)
+            timed = np.zeros(0, np.uint64)
+            if self._users_by_times:
+                timed = history_digests(train_on, timed=True)
 
             def finish(network: Network, *, kernel: bool) -> None:
-                self._learned = self._encoded(network, seen, kernel=kernel)
+                self._learned = self._encoded(network, seen, timed, kernel=kernel)
                 if self.users == "encoder" and self.refine:
                     try:
                         self._learned = self._refined(self._learned, train_on)
@@ -266,7 +270,9 @@ class AutoRec(Recommender):
         found = replace(found, spread=Spread.of(train_on, lesson.fitted.baseline))
         self.restore(network | found.state())
 
-    def _encoded(self, network: Network, seen: Seen, *, kernel: bool) -> _Learned:
+    def _encoded(
+        self, network: Network, seen: Seen, timed_digests: NDArray[np.uint64], *, kernel: bool
+    ) -> _Learned:
         """What a network says of all that it was trained on; users not yet refined."""
         users, items = encode(network.rows, seen), encode(network.columns, seen.T)
         known = self.fitted.item_counts > 0
@@ -279,7 +285,7 @@ class AutoRec(Recommender):
             item_known=known,
             weights=np.zeros(0, np.float32),
             starts=np.zeros(0, np.int64),
-            timed_digests=np.zeros(0, np.uint64),
+            timed_digests=timed_digests,
         )
         return replace(learned, process=self._process(learned)) if kernel else learned
 
@@ -291,12 +297,7 @@ class AutoRec(Recommender):
         moved = replace(learned, user_vectors=users.vectors, user_bias=users.bias)
         if learned.process is None:
             return moved
-        moved = replace(
-            moved, weights=users.weights, starts=train_on.matrix.indptr.astype(np.int64)
-        )
-        if not self.kernel.times:
-            return moved
-        return replace(moved, timed_digests=history_digests(train_on, timed=True))
+        return replace(moved, weights=users.weights, starts=train_on.matrix.indptr.astype(np.int64))
 
     def _process(self, learned: _Learned) -> Process:
         rated = self.fitted.item_counts > 0
@@ -370,9 +371,15 @@ class AutoRec(Recommender):
             None if times is None else torch.from_numpy(times).to(device),
         )
 
+    @property
+    def _users_by_times(self) -> bool:
+        """What is known of a user depends on when the ratings came."""
+        encoded = self.users == "encoder" and self.encoder.reads_times
+        return encoded or bool(self.kernel.times)
+
     def known(self, history: Ratings) -> Rows:
-        """As for every model; where a kernel reads times, these must be the learned ones too, if
-        the history has any."""
+        """As for every model; where users are known by the times of their ratings, these must be
+        the learned ones too, if the history has any."""
         known, learned = super().known(history), self._learned
         if learned is None or history.times is None or not len(learned.timed_digests):
             return known

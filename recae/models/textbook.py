@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from recae.nn.encoders import Dense
+from recae.nn.encoders import Convolutional, Dense, Recurrent
 from recae.nn.training import Training
 
 _PLAIN: Final = Training(
     objective="reconstruct", steps=200, learning_rate=0.005, weight_decay=2.0, ema=0.95
 )
+_IN_BATCHES: Final = Training(steps=200, batch_size=128, weight_decay=2.0, ema=0.95)
 _CODE: Final[dict[str, Any]] = {"items": "table", "dropout": 0.0, "training": _PLAIN}
 
 TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
@@ -24,6 +25,8 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
+    "autoencoder-recurrent": _CODE | {"encoder": Recurrent(), "training": _IN_BATCHES},
+    "autoencoder-convolutional": _CODE | {"encoder": Convolutional(), "training": _IN_BATCHES},
 }
 """By the name of the idea; the code's size, penalties and steps were chosen on validation ratings
 (docs/autoencoders.md)."""

@@ -44,7 +44,8 @@ class Learner(nn.Module):
     def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """The parameters that regularisation shrinks, and those that it spares."""
         named = list(self.named_parameters())
-        spared = [p for name, p in named if name.endswith("bias") and not biases]
+        # torch calls those of an LSTM bias_ih_l0.
+        spared = [p for name, p in named if "bias" in name.rsplit(".", 1)[-1] and not biases]
         return [p for _, p in named if not any(p is other for other in spared)], spared
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias, get_args
 
+from recae.nn.encoders.convolutional import Convolutional
 from recae.nn.encoders.dense import Dense
 from recae.nn.encoders.entry import Reads, Settings
+from recae.nn.encoders.recurrent import Recurrent
 
-Encoder: TypeAlias = Dense
+Encoder: TypeAlias = Dense | Recurrent | Convolutional
 
 ENCODERS: Final[dict[str, type[Encoder]]] = {
     encoder.kind: encoder for encoder in (get_args(Encoder) or (Encoder,))
 }
 """By kind."""
 
-__all__ = ["ENCODERS", "Dense", "Encoder", "Reads", "Settings"]
+__all__ = ["ENCODERS", "Convolutional", "Dense", "Encoder", "Reads", "Recurrent", "Settings"]
