@@ -6,6 +6,7 @@ layer is a table of items. They differ in what keeps the code from being a copy.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from recae.nn.encoders import Convolutional, Dense, Recurrent
@@ -23,6 +24,11 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-tied": _CODE | {"encoder": Dense(tied=True)},
     "autoencoder-denoising": _CODE
     | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
+    "autoencoder-overcomplete": _CODE | {"k": 1000, "training": replace(_PLAIN, noise=0.5)},
+    "autoencoder-sparse": _CODE
+    | {"k": 300, "activation": "sigmoid", "encoder": Dense(sparsity=0.05, sparsity_target=0.1)},
+    "autoencoder-k-sparse": _CODE | {"k": 300, "encoder": Dense(active=0.1)},
+    "autoencoder-contractive": _CODE | {"encoder": Dense(contraction=0.1)},
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
     "autoencoder-recurrent": _CODE | {"encoder": Recurrent(), "training": _IN_BATCHES},

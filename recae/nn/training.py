@@ -7,6 +7,7 @@ and what its loss is, the loop does not know. Legend: E entries, R rows.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from recae.nn.network import Learner, Lesson
+from recae.nn.optimizers import STEADY, OptimizerName, optimizer_of, packed, unpack
 from recae.nn.sides import Seen
 
 
@@ -61,13 +63,19 @@ class Training:
     warmup: float = 0.0
     """Share of the steps over which penalties of codes rise to their full weight (Bowman et al.
     2016 anneal the variational one so)."""
+    optimizer: OptimizerName = "adamw"
+    """`adamw` (Loshchilov and Hutter 2019); `sgd` with Nesterov's momentum of 0.9. `rprop`
+    (Riedmiller and Braun 1993) and `lbfgs` (Liu and Nocedal 1989, with a line search) need a loss
+    without any randomness."""
     learning_rate: float = 5e-3
-    """AdamW's, at its peak; it follows a cosine down to zero."""
+    """At its peak; it follows a cosine down to zero. Of `rprop` only the first step, of `lbfgs` the
+    first that every line search tries, for which 1 is the natural one."""
     weight_decay: float = 3.0
-    """Decoupled (Loshchilov and Hutter 2019): a step shrinks weights by learning_rate times it."""
+    """Decoupled (Loshchilov and Hutter 2019): a step of `adamw` or `sgd` shrinks weights by
+    learning_rate times it."""
     l2: float = 0.0
-    """In the loss: lambda / 2 times the squared norm of the weights, next to the *sum* of squared
-    errors, as in Sedhain et al. 2015, eq. 2."""
+    """In the loss, so in the gradients, whatever the optimizer: lambda / 2 times the squared norm
+    of the weights, next to the *sum* of squared errors, as in Sedhain et al. 2015, eq. 2."""
     shrink_biases: bool = True
     """Decay and l2 are over biases too; the paper's l2 is not."""
     ema: float = 0.98
@@ -90,6 +98,18 @@ class Training:
             finite = 0 <= getattr(self, name) < math.inf
             _require(finite, f"{name} must be finite and not negative")
         _require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
+        if self.optimizer in STEADY:
+            _require(
+                self.objective == "reconstruct"
+                and not (self.noise or self.batch_size or self.warmup),
+                f"optimizer = {self.optimizer} needs the same loss at every step: set objective = "
+                "reconstruct, and noise, batch_size and warmup to 0",
+            )
+            _require(
+                self.weight_decay == 0,
+                f"optimizer = {self.optimizer} has no weight decay: set weight_decay to 0, and use "
+                "l2 instead",
+            )
 
 
 def check_choices(settings: Any) -> None:
@@ -137,6 +157,7 @@ L = TypeVar("L", bound=Learner)
 _NETWORK: Final = "network."
 _AVERAGE: Final = "average."
 _OPTIMIZER: Final = "optimizer."
+_GENERATOR: Final = "generator."
 
 
 class _State(Generic[L]):
@@ -146,43 +167,44 @@ class _State(Generic[L]):
         self.network = network
         average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(network, multi_avg_fn=average)
-        shrunk, spared = network.shrunk(biases=settings.shrink_biases)
-        groups = [
-            {"params": shrunk, "weight_decay": settings.weight_decay},
-            {"params": spared, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+        self.optimizer = optimizer_of(
+            settings.optimizer,
+            *network.shrunk(biases=settings.shrink_biases),
+            rate=settings.learning_rate,
+            decay=settings.weight_decay,
+        )
         self.step = 0
 
     def save(self, path: Path, device: torch.device) -> None:
         tensors = {_NETWORK + k: v for k, v in self.network.state_dict().items()}
         tensors |= {_AVERAGE + k: v for k, v in self.average.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"{_OPTIMIZER}{index}.{name}": slot for name, slot in slots.items()}
-        tensors["generator.cpu"] = torch.get_rng_state()
-        if device.type == "cuda":
-            tensors["generator.cuda"] = torch.cuda.get_rng_state(device)
+        optimizer, slots = packed(self.optimizer)
+        tensors |= {_OPTIMIZER + k: v for k, v in slots.items()}
+        tensors |= {_GENERATOR + k: v for k, v in _generators(device).items()}
         # Safetensors refuses tensors that share memory; a clone each costs little beside the disk.
         tensors = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
         partial = path.with_name(path.name + ".part")
-        save_file(tensors, partial, metadata={"step": str(self.step)})
+        said = {"step": str(self.step), "optimizer": json.dumps(optimizer)}
+        save_file(tensors, partial, metadata=said)
         partial.replace(path)
 
     def load(self, path: Path, device: torch.device) -> None:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            self.step = int(file.metadata()["step"])
+            said = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self.step = int(said["step"])
         self.network.load_state_dict(_under(_NETWORK, tensors))
         self.average.load_state_dict(_under(_AVERAGE, tensors))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(_OPTIMIZER, tensors).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = tensor
-        state = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+        unpack(self.optimizer, json.loads(said["optimizer"]), _under(_OPTIMIZER, tensors))
         torch.set_rng_state(tensors["generator.cpu"].cpu())
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["generator.cuda"].cpu(), device)
+
+
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    """The states of those that training draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,16 +238,13 @@ def train(
     began, every = time.perf_counter(), math.ceil(settings.steps / settings.reports)
     total = data.counts.new_zeros(())
     network.train()
-    for step in range(state.step, settings.steps):
-        loss, lesson = _loss(network, data, settings, step)
-        for group in state.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _cosine(step, settings.steps)
-        state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
+    if settings.optimizer in STEADY:
+        _check_steady(network, data, settings)
+    while state.step < settings.steps:
+        lesson = _update(state, data, settings)
         state.average.update_parameters(network)
         total += lesson.loss.error
-        state.step = step + 1
+        state.step += 1
         if state.step % every == 0 or state.step == settings.steps:
             mean = float(total) / ((state.step - 1) % every + 1)
             if not math.isfinite(mean):
@@ -241,6 +260,38 @@ def train(
                 save = _saver(state, device)
                 report(Progress(state.step, settings.steps, seconds, metrics, save))
     return _predictor(state)
+
+
+def _check_steady(network: Learner, data: Seen, settings: Training) -> None:
+    """Raises ValueError where the loss draws random numbers, by dropout or in an encoder."""
+    before = _generators(data.counts.device)
+    with torch.no_grad():
+        _loss(network, data, settings, 0)
+    after = _generators(data.counts.device)
+    if not all(torch.equal(before[name], after[name]) for name in before):
+        raise ValueError(
+            f"training.optimizer = {settings.optimizer} needs the same loss at every step, and "
+            "this one is random: set dropout to 0, or choose adamw or sgd"
+        )
+
+
+def _update(state: _State[L], data: Seen, settings: Training) -> Lesson:
+    """One step; what the loss was before it."""
+    lessons = []
+
+    def loss() -> Tensor:
+        """With its gradients. A line search asks for it more than once."""
+        mean, lesson = _loss(state.network, data, settings, state.step)
+        state.optimizer.zero_grad()
+        mean.backward()  # type: ignore[no-untyped-call]
+        lessons.append(lesson)
+        return mean
+
+    if settings.optimizer not in STEADY:
+        for group in state.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _cosine(state.step, settings.steps)
+    state.optimizer.step(loss)  # type: ignore[arg-type]
+    return lessons[0]
 
 
 def _predictor(state: _State[L]) -> L:
