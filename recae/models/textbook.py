@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from recae.nn.encoders import Dense
+from recae.nn.encoders import Dense, Variational
 from recae.nn.training import Training
 
 _PLAIN: Final = Training(
@@ -22,6 +22,12 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-tied": _CODE | {"encoder": Dense(tied=True)},
     "autoencoder-denoising": _CODE
     | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
+    "autoencoder-variational": _CODE
+    | {
+        "k": 32,
+        "encoder": Variational(hidden=(64,), beta=0.5),
+        "training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95),
+    },
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
 }

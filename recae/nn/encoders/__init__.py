@@ -10,12 +10,13 @@ from typing import Final, TypeAlias, get_args
 
 from recae.nn.encoders.dense import Dense
 from recae.nn.encoders.entry import Reads, Settings
+from recae.nn.encoders.variational import Variational
 
-Encoder: TypeAlias = Dense
+Encoder: TypeAlias = Dense | Variational
 
 ENCODERS: Final[dict[str, type[Encoder]]] = {
     encoder.kind: encoder for encoder in (get_args(Encoder) or (Encoder,))
 }
 """By kind."""
 
-__all__ = ["ENCODERS", "Dense", "Encoder", "Reads", "Settings"]
+__all__ = ["ENCODERS", "Dense", "Encoder", "Reads", "Settings", "Variational"]

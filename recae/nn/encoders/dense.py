@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from recae.nn.activations import ACTIVATIONS
 from recae.nn.encoders.entry import Entry, Reads, Settings
+from recae.nn.encoders.stack import Stack
 from recae.nn.sides import Codes, Seen, Side
 
 
@@ -56,7 +57,7 @@ class DenseSide(Side):
             Transposed(layer) if settings.tied else nn.Linear(layer.out_features, layer.in_features)
             for layer in reversed(down)
         ]
-        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        self.down, self.up = Stack(down, reads.activation), Stack(up, reads.activation)
         self.head = nn.Parameter(torch.zeros(widths[0])) if reads.bias_head else None
         self.activation = ACTIVATIONS[reads.activation]
         self._tied = settings.tied
@@ -66,12 +67,8 @@ class DenseSide(Side):
         return self.entry.values_weight if self._tied else None
 
     def forward(self, seen: Seen) -> Codes:
-        code = self.activation(self.entry(seen))
-        for layer in self.down:
-            code = self.activation(layer(code))
-        vectors = code
-        for layer in self.up:
-            vectors = self.activation(layer(vectors))
+        code = self.down(self.activation(self.entry(seen)))
+        vectors = self.up(code)
         bias = vectors.new_zeros(len(vectors)) if self.head is None else vectors @ self.head
         return Codes(vectors, bias, narrow=code)
 
