@@ -15,6 +15,7 @@ from recae.models.base import Fitted, Recommender
 from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
+from recae.models.multinomial import MultinomialAutoencoder
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
 from recae.models.textbook import TEXTBOOK
@@ -36,6 +37,9 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "myfm": MyFM,
     "ease": EASE,
     "item-ridge": ItemRidge,
+    "mult-dae": MultinomialAutoencoder.dae,
+    "mult-vae": MultinomialAutoencoder.vae,
+    "recvae": MultinomialAutoencoder.recvae,
     **{name: partial(AutoRec, **settings) for name, settings in TEXTBOOK.items()},
 }
 
@@ -44,6 +48,7 @@ __all__ = [
     "AutoRec",
     "Average",
     "Fitted",
+    "MultinomialAutoencoder",
     "Recommendations",
     "Recommender",
     "Stack",
