@@ -16,6 +16,7 @@ from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.pca import PCA
+from recae.models.multinomial import MultinomialAutoencoder
 from recae.models.persistence import load_model
 from recae.models.rbm import RBM
 from recae.models.recommendations import Recommendations
@@ -41,6 +42,9 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "denoising-ease": EASE.denoising,
     "pca": PCA,
     "item-ridge": ItemRidge,
+    "mult-dae": MultinomialAutoencoder.dae,
+    "mult-vae": MultinomialAutoencoder.vae,
+    "recvae": MultinomialAutoencoder.recvae,
     **{name: partial(AutoRec, **settings) for name, settings in TEXTBOOK.items()},
 }
 
@@ -50,6 +54,7 @@ __all__ = [
     "AutoRec",
     "Average",
     "Fitted",
+    "MultinomialAutoencoder",
     "Recommendations",
     "Recommender",
     "Stack",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from recae.nn.encoders import Convolutional, Dense, Recurrent
+from recae.nn.encoders import Convolutional, Dense, Recurrent, Variational
 from recae.nn.training import Training
 
 _PLAIN: Final = Training(
@@ -29,6 +29,12 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     | {"k": 300, "activation": "sigmoid", "encoder": Dense(sparsity=0.05, sparsity_target=0.1)},
     "autoencoder-k-sparse": _CODE | {"k": 300, "encoder": Dense(active=0.1)},
     "autoencoder-contractive": _CODE | {"encoder": Dense(contraction=0.1)},
+    "autoencoder-variational": _CODE
+    | {
+        "k": 32,
+        "encoder": Variational(hidden=(64,), beta=0.5),
+        "training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95),
+    },
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
     "autoencoder-recurrent": _CODE | {"encoder": Recurrent(), "training": _IN_BATCHES},

@@ -36,6 +36,13 @@ class Learner(nn.Module):
         """It can learn from some rows at a time, because nothing else is learned of a row."""
         return False
 
+    def renew(self) -> None:
+        """A round of training begins: that of `Training.alternate`, or a pass over the rows."""
+
+    def turns(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """What learns in turn where `Training.alternate` asks for turns. Raises ValueError."""
+        raise ValueError("this network has no sides that could take turns: leave alternate out")
+
     def lesson(self, data: Seen, seen: Seen, counted: Tensor | None) -> Lesson:
         """The loss at the entries of `data` where `counted` [E] is 1, None: at all of them, for a
         network that reads what is `seen`."""
@@ -43,7 +50,7 @@ class Learner(nn.Module):
 
     def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """The parameters that regularisation shrinks, and those that it spares."""
-        named = list(self.named_parameters())
+        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         # torch calls those of an LSTM bias_ih_l0.
         spared = [p for name, p in named if "bias" in name.rsplit(".", 1)[-1] and not biases]
         return [p for _, p in named if not any(p is other for other in spared)], spared
@@ -83,6 +90,16 @@ class Network(Learner):
     def takes_batches(self) -> bool:
         tables = Table | Tied
         return isinstance(self.columns, tables) and not isinstance(self.rows, tables | Sum)
+
+    def renew(self) -> None:
+        self.rows.renew()
+        self.columns.renew()
+
+    def turns(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The rows' side, then the rest: the columns' side, and what the head learns."""
+        rows = [p for p in self.rows.parameters() if p.requires_grad]
+        others = (p for part in (self.columns, self.head) for p in part.parameters())
+        return rows, [p for p in others if p.requires_grad]
 
     def lesson(self, data: Seen, seen: Seen, counted: Tensor | None) -> Lesson:
         rows, columns = self(seen)

@@ -129,6 +129,9 @@ class Side(nn.Module):
         """[C, W]: weights that a table on the other side is to be made of; None for most."""
         return None
 
+    def renew(self) -> None:
+        """Called as a round of training begins, for what compares itself with the round before."""
+
     def forward(self, seen: Seen) -> Codes:
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import (
     Any,
@@ -30,7 +30,7 @@ from typing import (
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from recae.nn.network import Learner, Lesson
@@ -60,6 +60,10 @@ class Training:
     batch_size: int = 0
     """Rows of an update, drawn anew for each; 0: all. Needs a table on the columns' side, and an
     encoder on that of the rows."""
+    alternate: tuple[int, int] = (0, 0)
+    """A round is so many steps of the rows' side, the columns' at rest, and then so many of the
+    columns' side, the rows' at rest and with nothing hidden from them (Shenbin et al. 2020, section
+    3.4); zeros: both learn together."""
     warmup: float = 0.0
     """Share of the steps over which penalties of codes rise to their full weight (Bowman et al.
     2016 anneal the variational one so)."""
@@ -91,6 +95,8 @@ class Training:
         _require(0 <= self.cold < 1, "cold must be at least 0 and below 1")
         _require(self.steps >= 1, "steps must be at least 1")
         _require(self.batch_size >= 0, "batch_size must not be negative")
+        rounds = len(self.alternate) == 2 and min(self.alternate) >= (max(self.alternate) > 0)
+        _require(rounds, "alternate must be two numbers of steps of at least 1, or [0, 0]")
         _require(0 <= self.warmup <= 1, "warmup must be a share, between 0 and 1")
         _require(self.reports >= 1, "reports must be at least 1")
         _require(0 < self.learning_rate < math.inf, "learning_rate must be positive and finite")
@@ -237,11 +243,13 @@ def train(
         kept, kept_step = deepcopy(_predictor(state)), state.step
     began, every = time.perf_counter(), math.ceil(settings.steps / settings.reports)
     total = data.counts.new_zeros(())
+    turns = _Turns(network, settings, len(data.counts))
     network.train()
     if settings.optimizer in STEADY:
         _check_steady(network, data, settings)
     while state.step < settings.steps:
-        lesson = _update(state, data, settings)
+        turns.begin(state.step)
+        lesson = _update(state, data, settings, turns.learning(state.step))
         state.average.update_parameters(network)
         total += lesson.loss.error
         state.step += 1
@@ -275,15 +283,17 @@ def _check_steady(network: Learner, data: Seen, settings: Training) -> None:
         )
 
 
-def _update(state: _State[L], data: Seen, settings: Training) -> Lesson:
-    """One step; what the loss was before it."""
+def _update(
+    state: _State[L], data: Seen, settings: Training, learning: list[nn.Parameter] | None
+) -> Lesson:
+    """One step of the parameters whose turn it is (None: of all); what the loss was before it."""
     lessons = []
 
     def loss() -> Tensor:
         """With its gradients. A line search asks for it more than once."""
         mean, lesson = _loss(state.network, data, settings, state.step)
         state.optimizer.zero_grad()
-        mean.backward()  # type: ignore[no-untyped-call]
+        mean.backward(inputs=learning)  # type: ignore[no-untyped-call]
         lessons.append(lesson)
         return mean
 
@@ -292,6 +302,29 @@ def _update(state: _State[L], data: Seen, settings: Training) -> Lesson:
             group["lr"] = settings.learning_rate * _cosine(state.step, settings.steps)
     state.optimizer.step(loss)  # type: ignore[arg-type]
     return lessons[0]
+class _Turns:
+    """Who learns at a step, and where rounds begin."""
+
+    def __init__(self, network: Learner, settings: Training, n_rows: int) -> None:
+        self.network, self.settings = network, settings
+        self.parameters = network.turns() if any(settings.alternate) else None
+        a_pass = math.ceil(n_rows / (settings.batch_size or n_rows))
+        self.length = sum(settings.alternate) or a_pass
+
+    def begin(self, step: int) -> None:
+        if step % self.length == 0:
+            self.network.renew()
+
+    def learning(self, step: int) -> list[nn.Parameter] | None:
+        """None: all that there is."""
+        if self.parameters is None:
+            return None
+        return self.parameters[_is_columns_turn(step, self.settings)]
+
+
+def _is_columns_turn(step: int, settings: Training) -> bool:
+    first, length = settings.alternate[0], sum(settings.alternate)
+    return length > 0 and step % length >= first
 
 
 def _predictor(state: _State[L]) -> L:
@@ -312,6 +345,8 @@ def _loss(network: Learner, data: Seen, settings: Training, step: int) -> tuple[
         n_rows = len(data.counts)
         chosen = torch.randperm(n_rows, device=data.counts.device)[: settings.batch_size]
         data = data.take(chosen)
+    if _is_columns_turn(step, settings):
+        settings = replace(settings, objective="reconstruct", noise=0.0)
     hidden, seen = _hide(data, settings)
     if settings.noise:
         seen = seen.noisy(settings.noise)

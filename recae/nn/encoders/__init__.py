@@ -12,12 +12,22 @@ from recae.nn.encoders.convolutional import Convolutional
 from recae.nn.encoders.dense import Dense
 from recae.nn.encoders.entry import Reads, Settings
 from recae.nn.encoders.recurrent import Recurrent
+from recae.nn.encoders.variational import Variational
 
-Encoder: TypeAlias = Dense | Recurrent | Convolutional
+Encoder: TypeAlias = Dense | Variational | Recurrent | Convolutional
 
 ENCODERS: Final[dict[str, type[Encoder]]] = {
     encoder.kind: encoder for encoder in (get_args(Encoder) or (Encoder,))
 }
 """By kind."""
 
-__all__ = ["ENCODERS", "Convolutional", "Dense", "Encoder", "Reads", "Recurrent", "Settings"]
+__all__ = [
+    "ENCODERS",
+    "Convolutional",
+    "Dense",
+    "Encoder",
+    "Reads",
+    "Recurrent",
+    "Settings",
+    "Variational",
+]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from recae.nn import penalties
 from recae.nn.activations import ACTIVATIONS, SLOPES, Activation
 from recae.nn.encoders.entry import Entry, Reads, Settings
+from recae.nn.encoders.stack import Stack
 from recae.nn.sides import Codes, Seen, Side
 
 
@@ -95,7 +96,7 @@ class DenseSide(Side):
             Transposed(layer) if settings.tied else nn.Linear(layer.out_features, layer.in_features)
             for layer in reversed(down)
         ]
-        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        self.down, self.up = Stack(down, reads.activation), Stack(up, reads.activation)
         self.head = nn.Parameter(torch.zeros(widths[0])) if reads.bias_head else None
         self.activation = ACTIVATIONS[reads.activation]
         self.slope = SLOPES[reads.activation]
@@ -107,13 +108,9 @@ class DenseSide(Side):
 
     def forward(self, seen: Seen) -> Codes:
         read = self.entry(seen)
-        code = self.activation(read)
-        for layer in self.down:
-            code = self.activation(layer(code))
+        code = self.down(self.activation(read))
         code, penalty, measured = self._constrained(code, read, seen)
-        vectors = code
-        for layer in self.up:
-            vectors = self.activation(layer(vectors))
+        vectors = self.up(code)
         bias = vectors.new_zeros(len(vectors)) if self.head is None else vectors @ self.head
         return Codes(vectors, bias, penalty, measured, narrow=code)
 
