@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from recae.nn.encoders import Dense
+from recae.nn.encoders import Dense, Kernelized, Ordinal
 from recae.nn.training import Training
 
 _PLAIN: Final = Training(
@@ -24,6 +24,16 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
+    "autoencoder-pretrained": _CODE
+    | {"k": 16, "encoder": Dense(hidden=(64,)), "pretraining": "layerwise"},
+    "autoencoder-kernelized": _CODE | {"encoder": Kernelized(hidden=(128,))},
+    "autoencoder-nade": _CODE
+    | {
+        "baseline": "none",
+        "encoder": Ordinal(levels=10),
+        "head": "nade",
+        "training": Training(steps=200, learning_rate=0.008, weight_decay=2.0, ema=0.95),
+    },
 }
 """By the name of the idea; the code's size, penalties and steps were chosen on validation ratings
 (docs/autoencoders.md)."""

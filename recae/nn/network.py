@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from torch import Tensor, nn
 
 from recae.nn.heads import Head, Loss, Squares
 from recae.nn.sides import Codes, Seen, Side, Sum, Table, Tied
+
+_PLACES: Final = ("positions", "offsets")
 
 
 class Lesson(NamedTuple):
@@ -42,9 +44,11 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters that regularisation shrinks, and those that it spares."""
+        """The parameters that regularisation shrinks, and those that it spares: places in a space
+        or on a scale, of which zero is no simpler than another, and biases unless wanted."""
         named = list(self.named_parameters())
-        spared = [p for name, p in named if name.endswith("bias") and not biases]
+        spared_names = _PLACES if biases else (*_PLACES, "bias")
+        spared = [p for name, p in named if name.endswith(spared_names)]
         return [p for _, p in named if not any(p is other for other in spared)], spared
 
 

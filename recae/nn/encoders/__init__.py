@@ -10,12 +10,14 @@ from typing import Final, TypeAlias, get_args
 
 from recae.nn.encoders.dense import Dense
 from recae.nn.encoders.entry import Reads, Settings
+from recae.nn.encoders.kernelized import Kernelized
+from recae.nn.encoders.ordinal import Ordinal
 
-Encoder: TypeAlias = Dense
+Encoder: TypeAlias = Dense | Kernelized | Ordinal
 
 ENCODERS: Final[dict[str, type[Encoder]]] = {
     encoder.kind: encoder for encoder in (get_args(Encoder) or (Encoder,))
 }
 """By kind."""
 
-__all__ = ["ENCODERS", "Dense", "Encoder", "Reads", "Settings"]
+__all__ = ["ENCODERS", "Dense", "Encoder", "Kernelized", "Ordinal", "Reads", "Settings"]
