@@ -9,6 +9,7 @@ Shapes: U users of a history, N items, K = k code size, R ratings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, TypeAlias, cast
 
@@ -32,21 +33,24 @@ from recae.models.bridge import (
     numpy_of,
     seeded,
     structure,
+    weight_in,
     weights_of,
 )
 from recae.models.digests import history_digests
-from recae.models.fits import Arrays, Fit, fit_in_a_row
+from recae.models.fits import Arrays, Fit, Pass, fit_in_a_row
 from recae.models.kernel import Kernel, Process, Users
 from recae.models.levels import Levels, Spread, levels_of
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
 from recae.nn.activations import Activation
 from recae.nn.encoders import Dense, Encoder, Reads
-from recae.nn.heads import Head, Scaled, Squares
+from recae.nn.heads import Head, Nade, Scaled, Squares
 from recae.nn.network import Network
+from recae.nn.pretraining import stages
 from recae.nn.sides import Seen, Side, Sum, Table, Tied, encode
 from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
 from recae.ratings import Ratings
 
+_Shares: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 SideKind: TypeAlias = Literal["encoder", "table", "table+mask"]
 
 _INITIAL_SCALE = 0.03
@@ -126,13 +130,18 @@ class AutoRec(Recommender):
     """Penalty of that half-step."""
     kernel: Kernel = field(default_factory=Kernel)
     """What the half-step of refined users takes into account beside their codes."""
-    head: Literal["stars", "cross-entropy", "ordinal"] = "stars"
+    head: Literal["stars", "cross-entropy", "nade", "ordinal"] = "stars"
     """`stars`: the score is the prediction, and costs its squared error. `cross-entropy`: the cost
-    is that of a sigmoid output on ratings brought to 0-1. `ordinal`: the score is that of a
+    is that of a sigmoid output on ratings brought to 0-1. `nade`: the score makes every level
+    likelier or less than the one below, the cost is CF-NADE's, and the prediction is what is
+    expected; ratings are learned as they are. `ordinal`: the score is that of a
     cumulative model of the levels, so that there is a chance for every star; the prediction is what
     is expected. The network is that of `stars`, and trained twice: levels are learned from a tenth
     hidden from the first.
     """
+    pretraining: Literal["none", "layerwise"] = "none"
+    """`layerwise`: before the whole is trained, every layer of a stack learns to reconstruct what
+    is below it, each for as many steps as `training` has."""
     training: Training = field(default_factory=Training)
     device: str = "auto"
     """`auto`: CUDA where there is one, else CPU; or a torch device."""
@@ -152,27 +161,45 @@ class AutoRec(Recommender):
         check_device(self.device)
         self.encoder.check(self.activation, residuals=self.baseline != "none")
         self._check_output()
+        encoded = "encoder" in (self.users, self.items)
+        stack = isinstance(self.encoder, Dense) and self.encoder.hidden
+        if self.pretraining != "none" and not (encoded and stack):
+            raise ValueError(
+                f"pretraining = {self.pretraining} needs layers to go through: set users or items "
+                "= encoder, encoder.kind = dense and encoder.hidden"
+            )
 
     def _check_output(self) -> None:
         if self.head == "cross-entropy" and self.output != "sigmoid":
             raise ValueError("head = cross-entropy needs chances: set output = sigmoid")
-        if self.output == "identity":
+        if self.head in ("nade", "ordinal") and self.output != "identity":
+            raise ValueError(f"head = {self.head} bends the scores itself: set output = identity")
+        if not self._bent:
             return
-        if self.head == "ordinal":
-            raise ValueError("head = ordinal bends the scores itself: set output = identity")
+        bending = "head = nade" if self.head == "nade" else f"output = {self.output}"
         if self.baseline != "none":
-            raise ValueError(f"output = {self.output} learns raw ratings: set baseline = none")
+            raise ValueError(f"{bending} learns raw ratings: set baseline = none")
         if self.users != "encoder" or self.refine:
             raise ValueError(
-                f"output = {self.output} leaves no half-step to be solved for: set users = encoder "
+                f"{bending} leaves no half-step to be solved for: set users = encoder "
                 "and refine = false"
             )
+
+    @property
+    def _bent(self) -> bool:
+        """Predictions are not the scores, but what the network's head makes of them."""
+        return self.output != "identity" or self.head == "nade"
 
     # --- learning
 
     @property
     def steps(self) -> int:
-        return self.training.steps * (1 if self.head == "stars" else 2)
+        layers = 0
+        if self.pretraining != "none":
+            assert isinstance(self.encoder, Dense)
+            sides = (self.users, self.items).count("encoder")
+            layers = 1 + sides * len(self.encoder.hidden)
+        return self.training.steps * (1 + layers) * (2 if self.head == "ordinal" else 1)
 
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
@@ -183,7 +210,9 @@ class AutoRec(Recommender):
         self._check_ratings(train_on)
         device = device_of(self.device)
         with seeded(lesson.rng, device):
-            network = self._network(len(fitted.users), len(fitted.items)).to(device)
+            network = self._network(
+                len(fitted.users), len(fitted.items), self._shares(train_on)
+            ).to(device)
             seen = self._seen(train_on, device, items_too=True)
             timed = np.zeros(0, np.uint64)
             if self._users_by_times:
@@ -206,13 +235,8 @@ class AutoRec(Recommender):
 
             diverged = None
             try:
-                best: Network | None = train(
-                    network,
-                    seen,
-                    self.training,
-                    validate=None if validation is None else validate,
-                    report=None if lesson.report is None else self._in_stars(lesson.report),
-                    resume=lesson.resume,
+                best = self._trained(
+                    network, seen, lesson, None if validation is None else validate
                 )
             except DivergedError as trouble:
                 best, diverged = cast(Network | None, trouble.kept), trouble
@@ -222,6 +246,29 @@ class AutoRec(Recommender):
                 finish(best, kernel=bool(self.kernel))
             if diverged is not None:
                 raise RecaeError(f"{diverged}: lower training.learning_rate")
+
+    def _trained(
+        self,
+        network: Network,
+        seen: Seen,
+        lesson: Lesson,
+        validate: Callable[[Network], dict[str, float]] | None,
+    ) -> Network | None:
+        """The network that predicts, by way of its layers where they are pre-trained."""
+        report = None if lesson.report is None else self._in_stars(lesson.report)
+        if self.pretraining == "none":
+            return train(
+                network,
+                seen,
+                self.training,
+                validate=validate,
+                report=report,
+                resume=lesson.resume,
+            )
+        before = [Pass(*stage, self.training) for stage in stages(network, seen)]
+        whole = Pass(network, lambda: seen, self.training, validate, whole=True)
+        fit_in_a_row([*before, whole], report, lesson.resume)
+        return network.eval()
 
     def _check_ratings(self, ratings: Ratings) -> None:
         """Raises DataError where settings and ratings do not go together."""
@@ -304,13 +351,25 @@ class AutoRec(Recommender):
         vectors = learned.item_vectors
         return Process(self.kernel, self.ridge, vectors, rated=rated, known=learned.item_known)
 
-    def _network(self, n_users: int, n_items: int) -> Network:
+    def _network(self, n_users: int, n_items: int, shares: _Shares | None) -> Network:
         known = [0 if coding is None else len(coding.names) for coding in self._codings]
         users = self._side(self.users, n_users, n_items, known[0])
         items = self._side(self.items, n_items, n_users, known[1])
-        return Network(users, items, dropout=self.dropout, head=self._head())
+        return Network(users, items, dropout=self.dropout, head=self._head(shares))
 
-    def _head(self) -> Head:
+    def _shares(self, train_on: Ratings) -> _Shares | None:
+        """Levels in the network's unit, and how often each occurs: what the head is to begin with;
+        None where it needs no levels."""
+        if self.head != "nade":
+            return None
+        levels = levels_of(train_on, least=1)
+        counts = np.bincount(np.searchsorted(levels, train_on.stars))
+        shares = (counts / len(train_on)).astype(np.float32)
+        return torch.from_numpy(levels / self._unit), torch.from_numpy(shares)
+
+    def _head(self, shares: _Shares | None) -> Head:
+        if shares is not None:
+            return Nade(*shares)
         if self.output == "identity":
             return Squares()
         low, high = self._span
@@ -409,8 +468,10 @@ class AutoRec(Recommender):
         """The loop knows its own unit only."""
 
         def said(progress: Progress) -> None:
-            error = progress.metrics["train/rmse"] * float(self._unit)
-            report(replace(progress, metrics=progress.metrics | {"train/rmse": error}))
+            metrics = dict(progress.metrics)
+            if "train/rmse" in metrics:
+                metrics["train/rmse"] *= float(self._unit)
+            report(replace(progress, metrics=metrics))
 
         return said
 
@@ -427,28 +488,47 @@ class AutoRec(Recommender):
         users, items, _ = places
         if levels is not None:
             return levels.expected_at(scores, history, users, items)
-        known = (items >= 0) & self._known_items()[items] & self._known_users(history)[users]
-        return self._linked(scores, known)
+        return self._linked(scores, self._known_at(history, places))
+
+    def _known_at(self, history: Ratings, places: Places) -> NDArray[np.bool_]:
+        """Where something is known of both, the user and the item: [T]."""
+        users, items, _ = places
+        return (items >= 0) & self._known_items()[items] & self._known_users(history)[users]
 
     def _linked(self, scores: Floats, known: NDArray[np.bool_]) -> Floats:
-        """Stars of scores, both in stars and of one shape, by the head's activation. Where nothing
-        is known the score is the mean rating, and is not bent."""
-        if self.output == "identity":
+        """Stars of scores, both in stars and of one shape, by the head. Where nothing is known the
+        score is the mean rating, and is not bent."""
+        if not self._bent:
             return scores
-        values = self._get().network.head.link(torch.from_numpy(scores / self._unit))
+        with torch.no_grad():
+            values = self._get().network.head.link(self._in_unit(scores))
         return np.where(known, self._unit * numpy_of(values), scores)
+
+    def _in_unit(self, scores: Floats) -> torch.Tensor:
+        """Scores in stars, for the head."""
+        device = next(self._get().network.parameters()).device
+        return torch.from_numpy(scores / self._unit).to(device)
 
     @property
     def levels(self) -> Floats:
-        levels = self._get().levels
-        return super().levels if levels is None else levels.stars
+        learned = self._get()
+        if isinstance(learned.network.head, Nade):
+            return self._unit * numpy_of(learned.network.head.levels)
+        return super().levels if learned.levels is None else learned.levels.stars
 
     def _chances_at(self, history: Ratings, places: Places) -> Floats:
-        levels = self._get().levels
-        if levels is None:
+        learned = self._get()
+        if learned.levels is not None:
+            scores = self._scores_at(history, places)
+            return learned.levels.chances_at(scores, history, places.users, places.items)
+        head = learned.network.head
+        if not isinstance(head, Nade):
             return super()._chances_at(history, places)
-        scores = self._scores_at(history, places)
-        return levels.chances_at(scores, history, places.users, places.items)
+        with torch.no_grad():
+            chances = head.chances(self._in_unit(self._scores_at(history, places)))
+        # Of whom nothing is known, what is usual: its mean is the mean rating.
+        known = self._known_at(history, places)[:, None]
+        return np.where(known, numpy_of(chances), numpy_of(head.shares))
 
     def _scores(self, history: Ratings) -> Floats:
         """What the network says, in stars: [U, N]."""
@@ -605,8 +685,11 @@ class AutoRec(Recommender):
         return saved if learned.levels is None else saved | learned.levels.state()
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        shares = None
+        if self.head == "nade":
+            shares = weight_in(arrays, "head.levels"), weight_in(arrays, "head.shares")
         with torch.random.fork_rng(devices=[]):
-            network = self._network(len(self.fitted.users), len(self.fitted.items))
+            network = self._network(len(self.fitted.users), len(self.fitted.items), shares)
         load_weights(network, arrays)
         kept: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         learned = _Learned(network.to(device_of(self.device)).eval(), **kept)

@@ -90,3 +90,8 @@ def load_weights(network: Learner, saved: dict[str, NDArray[Any]]) -> None:
         if name.startswith(_NETWORK)
     }
     network.load_state_dict(weights)
+
+
+def weight_in(saved: dict[str, NDArray[Any]], name: str) -> torch.Tensor:
+    """One of them, before there is a network to be put into."""
+    return torch.from_numpy(saved[_NETWORK + name])

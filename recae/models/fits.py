@@ -7,19 +7,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from recae.errors import RecaeError
 from recae.models.base import Lesson, Recommender
-from recae.nn.training import Progress, Report
+from recae.models.bridge import load_weights, weights_of
+from recae.nn.network import Learner
+from recae.nn.sides import Seen
+from recae.nn.training import DivergedError, Progress, Report, Training, train
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
+L = TypeVar("L", bound=Learner)
 
 _DONE: Final = "done"
 _RUNNING: Final = "running"
+
+
+class Part(Protocol):
+    """One of the fits."""
+
+    @property
+    def steps(self) -> int: ...
+
+    def recall(self, kept: Arrays) -> None:
+        """It was over before training went on from a checkpoint, and this is what was kept."""
+
+    def run(self, report: Report | None, resume: Path | None) -> Arrays:
+        """Do it; what is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +48,13 @@ class Fit:
     lesson: Lesson
     keep: Callable[[Recommender], Arrays]
 
+    @property
+    def steps(self) -> int:
+        return self.model.steps
+
+    def recall(self, kept: Arrays) -> None:
+        """Nothing: what was kept is for whom the fits are."""
+
     def run(self, report: Report | None, resume: Path | None) -> Arrays:
         """Do it; what is kept."""
         model = self.model.fresh(self.lesson.fitted)
@@ -37,8 +62,45 @@ class Fit:
         return self.keep(model)
 
 
+@dataclass(frozen=True, eq=False)
+class Pass(Generic[L]):
+    """Training of a network, or of a part of it; its weights remain, in place."""
+
+    learner: L
+    data: Callable[[], Seen]
+    training: Training
+    validate: Callable[[L], dict[str, float]] | None = None
+    whole: bool = False
+    """It is the network itself, of which some use can be made where it diverges."""
+
+    @property
+    def steps(self) -> int:
+        return self.training.steps
+
+    def recall(self, kept: Arrays) -> None:
+        load_weights(self.learner, kept)
+
+    def run(self, report: Report | None, resume: Path | None) -> Arrays:
+        try:
+            best = train(
+                self.learner,
+                self.data(),
+                self.training,
+                validate=self.validate,
+                report=report,
+                resume=resume,
+            )
+        except DivergedError:
+            if self.whole:
+                raise
+            raise RecaeError("pre-training diverged: lower training.learning_rate") from None
+        kept = weights_of(best)
+        self.recall(kept)
+        return kept
+
+
 def fit_in_a_row(
-    fits: Sequence[Fit], report: Report | None = None, resume: Path | None = None
+    fits: Sequence[Part], report: Report | None = None, resume: Path | None = None
 ) -> list[Arrays]:
     """What is kept of each of `fits`, in their order.
 
@@ -46,7 +108,9 @@ def fit_in_a_row(
     checkpoint holds what was kept of the fits that are over, and the checkpoint of the running one.
     """
     done, running = ([], None) if resume is None else _read(resume)
-    steps = [fit.model.steps for fit in fits]
+    steps = [fit.steps for fit in fits]
+    for fit, kept in zip(fits, done, strict=False):
+        fit.recall(kept)
     began = time.perf_counter()
     with TemporaryDirectory() as scratch:
         checkpoint = Path(scratch, "running.safetensors")

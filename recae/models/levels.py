@@ -44,14 +44,14 @@ _SLOPE: Final = 2.0
 _ROUNDS: Final = 100
 
 
-def levels_of(ratings: Ratings) -> Floats:
-    """The different stars, ascending: [L]. Raises DataError for one alone, and for too many."""
+def levels_of(ratings: Ratings, *, least: int = 2) -> Floats:
+    """The different stars, ascending: [L]. Raises DataError for too few, and for too many."""
     levels = np.unique(ratings.stars)
     if len(levels) > MOST_LEVELS:
         raise DataError(
             f"ratings take {len(levels)} different values, too many for levels: use head = stars"
         )
-    if len(levels) < 2:
+    if len(levels) < least:
         raise DataError("all ratings are the same, so there are no levels: use head = stars")
     return np.asarray(levels)
 

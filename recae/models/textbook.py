@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from recae.nn.encoders import Convolutional, Dense, Recurrent, Variational
+from recae.nn.encoders import (
+    Convolutional,
+    Dense,
+    Kernelized,
+    Ordinal,
+    Recurrent,
+    Variational,
+)
 from recae.nn.training import Training
 
 _PLAIN: Final = Training(
@@ -39,6 +46,16 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
     "autoencoder-recurrent": _CODE | {"encoder": Recurrent(), "training": _IN_BATCHES},
     "autoencoder-convolutional": _CODE | {"encoder": Convolutional(), "training": _IN_BATCHES},
+    "autoencoder-pretrained": _CODE
+    | {"k": 16, "encoder": Dense(hidden=(64,)), "pretraining": "layerwise"},
+    "autoencoder-kernelized": _CODE | {"encoder": Kernelized(hidden=(128,))},
+    "autoencoder-nade": _CODE
+    | {
+        "baseline": "none",
+        "encoder": Ordinal(levels=10),
+        "head": "nade",
+        "training": Training(steps=200, learning_rate=0.008, weight_decay=2.0, ema=0.95),
+    },
 }
 """By the name of the idea; the code's size, penalties and steps were chosen on validation ratings
 (docs/autoencoders.md)."""

@@ -102,6 +102,72 @@ class Multinomial(Head):
         return error
 
 
+class Nade(Head):
+    """Values are levels l_1 < ... < l_L, and a score says how much likelier every level is than the
+    one below: P(k) = exp s_k / sum over j of exp s_j, with s_k = l_k z - offset_k.
+
+    The cost is CF-NADE's (Zheng et al. 2016, eq. 13): the true level comes first both among those
+    up to it and among those from it on, and each on the way to an end before all that are further,
+
+        -log of (product over j = k..1 of exp s_j / sum over i <= j of exp s_i)
+              x (product over j = k..L of exp s_j / sum over i >= j of exp s_i).
+
+    The paper has a score per column and level, s_k = sum over j <= k of (b^j + V^j h); here steps
+    between levels are as long as stars say, up to what all columns have in common, the offsets.
+    What is predicted is the mean over P.
+    """
+
+    levels: Tensor
+    shares: Tensor
+
+    def __init__(self, levels: Tensor, shares: Tensor) -> None:
+        """levels [L], ascending; shares [L]: how often each occurs, where offsets begin."""
+        super().__init__()
+        self.register_buffer("levels", levels)
+        self.register_buffer("shares", shares)
+        self.offsets = nn.Parameter(-shares.log())
+
+    def loss(self, rows: Part, columns: Part, values: Matrix, counted: Tensor | None) -> Loss:
+        z = scores(rows, columns, values)
+        with torch.no_grad():
+            error, count = _mean((self.link(z) - values.by_row) ** 2, counted)
+        return Loss(_mean(self._costs(z, values.by_row), counted)[0], error, count)
+
+    def _costs(self, z: Tensor, values: Tensor) -> Tensor:
+        """[E]."""
+        s = self._of_levels(z)
+        among_lower = s - s.logcumsumexp(dim=1)
+        among_higher = s - s.flip(1).logcumsumexp(dim=1).flip(1)
+        downward = among_lower.cumsum(dim=1)
+        upward = among_higher.flip(1).cumsum(dim=1).flip(1)
+        middles = (self.levels[1:] + self.levels[:-1]) / 2
+        places = torch.bucketize(values, middles)[:, None]
+        return -(downward + upward).gather(1, places)[:, 0]
+
+    def _of_levels(self, z: Tensor) -> Tensor:
+        """s: [..., L] of scores of any shape."""
+        return z[..., None] * self._centred - self.offsets
+
+    @property
+    def _centred(self) -> Tensor:
+        """Levels from their middle, so that a score of zero says what is usual."""
+        return self.levels - self.levels.mean()
+
+    def chances(self, scores: Tensor) -> Tensor:
+        """P: [..., L] of scores of any shape; rows sum to 1."""
+        return self._of_levels(scores).softmax(dim=-1)
+
+    def link(self, scores: Tensor) -> Tensor:
+        mean = torch.zeros_like(scores)
+        total = torch.full_like(scores, -torch.inf)
+        # One level after the other: all of them at once would be L times the scores.
+        for level, centred, offset in zip(self.levels, self._centred, self.offsets, strict=True):
+            s = scores * centred - offset
+            total = torch.logaddexp(total, s)
+            mean = mean + (level - mean) * (s - total).exp()
+        return mean
+
+
 def scores(rows: Part, columns: Part, at: Matrix) -> Tensor:
     """bias_r + bias_c + <p_r, q_c> at the entries of a matrix: [E], row-major."""
     products = at_entries(at.structure, rows[0], columns[0])

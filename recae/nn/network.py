@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from torch import Tensor, nn
 
 from recae.nn.heads import Head, Loss, Squares
 from recae.nn.sides import Codes, Seen, Side, Sum, Table, Tied
+
+_PLACES: Final = ("positions", "offsets")
 
 
 class Lesson(NamedTuple):
@@ -49,10 +51,15 @@ class Learner(nn.Module):
         raise NotImplementedError
 
     def shrunk(self, *, biases: bool) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters that regularisation shrinks, and those that it spares."""
+        """The parameters that regularisation shrinks, and those that it spares: places in a space
+        or on a scale, of which zero is no simpler than another, and biases unless wanted."""
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         # torch calls those of an LSTM bias_ih_l0.
-        spared = [p for name, p in named if "bias" in name.rsplit(".", 1)[-1] and not biases]
+        spared = [
+            p
+            for name, p in named
+            if name.endswith(_PLACES) or ("bias" in name.rsplit(".", 1)[-1] and not biases)
+        ]
         return [p for _, p in named if not any(p is other for other in spared)], spared
 
 

@@ -11,10 +11,12 @@ from typing import Final, TypeAlias, get_args
 from recae.nn.encoders.convolutional import Convolutional
 from recae.nn.encoders.dense import Dense
 from recae.nn.encoders.entry import Reads, Settings
+from recae.nn.encoders.kernelized import Kernelized
+from recae.nn.encoders.ordinal import Ordinal
 from recae.nn.encoders.recurrent import Recurrent
 from recae.nn.encoders.variational import Variational
 
-Encoder: TypeAlias = Dense | Variational | Recurrent | Convolutional
+Encoder: TypeAlias = Dense | Variational | Kernelized | Ordinal | Recurrent | Convolutional
 
 ENCODERS: Final[dict[str, type[Encoder]]] = {
     encoder.kind: encoder for encoder in (get_args(Encoder) or (Encoder,))
@@ -26,6 +28,8 @@ __all__ = [
     "Convolutional",
     "Dense",
     "Encoder",
+    "Kernelized",
+    "Ordinal",
     "Reads",
     "Recurrent",
     "Settings",

@@ -89,6 +89,10 @@ class Entry(nn.Module):
             total = total + seen.values @ self.values_weight
         if self.mask_weight is not None:
             total = total + seen.mask @ self.mask_weight
+        return self.finish(total, seen)
+
+    def finish(self, total: Tensor, seen: Seen) -> Tensor:
+        """From a sum over the entries of each row, [R, W], to the layer: all but that sum."""
         if self.normalize:
             total = total * seen.counts.clamp(min=1).rsqrt()[:, None]
         if self.side_weight is not None:
