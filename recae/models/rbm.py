@@ -4,7 +4,7 @@
 
 Salakhutdinov, Mnih and Hinton 2007: one machine a user, with a softmax unit for each item that the
 user rated and no unit for the others; all share their weights. Predictions are one pass up and one
-down. No baseline is subtracted: being generous, too, is a matter of hidden units, and what these say
+down. No baseline is subtracted: being generous, too, is a matter of hidden units; what these say
 of every item alike is learned from all items together (W_ilj = a_lj + a_ilj, not in the paper).
 Shapes: U users of a history, N items, L levels, K = k hidden units, R ratings, T places.
 """
