@@ -1,4 +1,4 @@
-"""Every autoencoder of the textbook on two data sets: tune each alike, then score them in one table.
+"""Every autoencoder of the textbook on two data sets: each tuned alike, and all in one table.
 
     python pipelines/autoencoders.py tune DATA [MODEL ...] [--trials 6]
     python pipelines/autoencoders.py score [DATA ...] [--seeds 0,1,2] [--out FILE.md]
@@ -6,8 +6,8 @@
 DATA: ml-latest-small, ml-1m. `tune` searches the settings of each model with the same number of
 trials on validation ratings alone, the first being the model as it is by default, and writes the
 best into autoencoders-DATA.toml beside this file; nothing of the test ratings is read. `score`
-trains these recipes and prints the table of docs/autoencoders.md: test RMSE or, for models that only
-rank, NDCG@100, mean and standard deviation over seeds, and seconds of a fit.
+trains these recipes and prints the table of docs/autoencoders.md: test RMSE of models that predict
+stars, NDCG@100 of all, mean and standard deviation over seeds, and seconds of a fit.
 """
 
 from __future__ import annotations

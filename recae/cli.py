@@ -682,13 +682,6 @@ def plot_latent(
     print(out)
 
 
-def _check_writable(out: Path) -> None:
-    """Before minutes of work. Raises DataError for a folder, or a file in one that there is not."""
-    if out.is_dir() or not out.parent.is_dir():
-        what = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
-        raise DataError(f"cannot write {out}: {what}")
-
-
 # --- what commands share
 
 

@@ -15,8 +15,8 @@ from recae.models.base import Fitted, Recommender
 from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
-from recae.models.pca import PCA
 from recae.models.multinomial import MultinomialAutoencoder
+from recae.models.pca import PCA
 from recae.models.persistence import load_model
 from recae.models.rbm import RBM
 from recae.models.recommendations import Recommendations

@@ -104,7 +104,7 @@ def _codes(side: DenseSide, depth: int, seen: Seen) -> Callable[[], Seen]:
     def codes() -> Seen:
         with torch.no_grad():
             code = side.activation(side.entry(seen))
-            for layer in side.down[:depth]:
+            for layer in list(side.down)[:depth]:
                 code = side.activation(layer(code))
         return complete(code)
 

@@ -302,6 +302,8 @@ def _update(
             group["lr"] = settings.learning_rate * _cosine(state.step, settings.steps)
     state.optimizer.step(loss)  # type: ignore[arg-type]
     return lessons[0]
+
+
 class _Turns:
     """Who learns at a step, and where rounds begin."""
 
