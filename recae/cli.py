@@ -154,14 +154,15 @@ def data_info(
     source: Annotated[str, typer.Argument(help="A release, a file or a folder.")],
     columns: Columns = None,
     scale: Annotated[str | None, typer.Option(help="Lowest and highest star, like 1,5.")] = None,
-    layout: Annotated[
-        str, typer.Option(help="table; or lists, a user and that user's items a line.")
-    ] = "table",
+    lists: Annotated[
+        bool, typer.Option("--lists", help="A line is a user and that user's items.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Describe any table of ratings, and everything wrong with it. Exit code 1 if something is."""
     from recae.data import describe
 
+    layout: Any = "lists" if lists else "table"
     found = describe(source, **_columns(columns), scale=_scale(scale), layout=layout)
     _print_json(found.to_dict()) if as_json else print(found)
     if found.problems:

@@ -249,10 +249,9 @@ class PredefinedSplit:
         alike = replace(data, where=None, users=None, items=None)
         test = replace(alike, source=self.test or data.source, where=self.where).load()
         held = self.validation
-        if isinstance(held, str):
-            held = replace(alike, source=held).load()
+        by_file = replace(alike, source=held).load() if isinstance(held, str) else held
         rng = np.random.default_rng(self.seed)
-        return splits.predefined(ratings, test, validation=held, rng=rng)
+        return splits.predefined(ratings, test, validation=by_file, rng=rng)
 
 
 SplitRecipe: TypeAlias = Annotated[

@@ -185,7 +185,9 @@ class EASE(_ItemItem, RankingRecommender):
         # Of the inverse LAPACK writes the lower half.
         square = np.tril(inverse).astype(np.float32)
         square += np.tril(square, -1).T
-        weights = -sum(square[:, c * n : (c + 1) * n] * multiples[c] for c in range(channels))
+        weights: Floats = -square[:, :n] * multiples[0]
+        for channel in range(1, channels):
+            weights -= square[:, channel * n : (channel + 1) * n] * multiples[channel]
         for channel in range(channels):
             weights[own + channel * n, own] = 0
         weights[own, own] = 1 - np.diag(inverse)[:n] * multiples[0] if self.diagonal else 0
@@ -196,17 +198,18 @@ class EASE(_ItemItem, RankingRecommender):
         counts = np.maximum(np.diff(inputs.indptr), 1) ** -self.activity
         return sparse.diags_array(np.sqrt(counts / counts.mean()))
 
-    def _multiples(self, inverse: NDArray[Any], penalty: NDArray[Any]) -> NDArray[Any]:
+    def _multiples(self, inverse: NDArray[Any], penalty: NDArray[Any]) -> Floats:
         """[channels, N]: what the columns of each item's inputs are multiplied by, so that no input
         of an item says more of it than it may. penalty [N]: of the item's weight on itself."""
         n = len(penalty)
         own = np.diag(inverse)
         if self.reads == "liked":
             # Weights that stay below the bound by themselves are left as they are.
-            return np.maximum(penalty, (1 - self.diagonal) / own).astype(np.float32)[None]
+            least = np.maximum(penalty, (1 - self.diagonal) / own)
+            return np.asarray(least[None], dtype=np.float32)
         liked, rated, both = own[:n], own[n:], np.diag(inverse, -n)
         determinant = liked * rated - both**2
-        return np.stack([rated, -both] / determinant).astype(np.float32)
+        return np.asarray(np.stack([rated, -both]) / determinant, dtype=np.float32)
 
 
 _DENOISING: Final[dict[str, Any]] = {"l2": 200.0, "dropout": 0.35}

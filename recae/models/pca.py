@@ -128,6 +128,6 @@ def _decomposed(
         dtype=np.float64,
     )
     start = rng.normal(size=smaller)
-    _, values, rows = svds(centred, k=k, v0=start, return_singular_vectors="vh")
+    _, values, rows = svds(centred, k=k, v0=start)
     order = np.argsort(-values)
     return values[order], rows[order].T
