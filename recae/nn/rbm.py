@@ -139,25 +139,6 @@ class Entries(Visible):
         return replace(self, values=Matrix.of(structure, means))
 
 
-@dataclass(frozen=True, eq=False)
-class Whole(Visible):
-    """A real unit in every place, as in the code of the layer below: values [R, W], weights [W, H],
-    bias [W]. Reconstructions are expectations."""
-
-    values: Tensor
-    unit: Unit
-
-    def inputs(self, weights: Tensor) -> Tensor:
-        return self.values @ weights
-
-    def energy(self, bias: Tensor) -> Tensor:
-        return _energy(self.unit, self.values, bias)
-
-    def reconstructed(self, weights: Tensor, bias: Tensor, hidden: Tensor) -> Whole:
-        with torch.no_grad():
-            return replace(self, values=_mean(self.unit, hidden @ weights.T + bias))
-
-
 class Layer(NamedTuple):
     """The parameters of a machine: weights [C, H], hidden bias [H], or [R, H] where rows differ in
     it, visible bias [C]; of `Levels` weights [L, C, H] and visible bias [L, C]."""
@@ -198,61 +179,49 @@ def contrast(layer: Layer, visible: _V, gibbs: int) -> tuple[Tensor, _V]:
     return free_energy(layer, visible) - free_energy(layer, imagined), imagined
 
 
-# --- layers to start a stack of encoders from
+# --- a layer to start a stack of encoders from
 
 
-@dataclass(frozen=True)
-class Pretraining:
-    """How one layer of a stack is learned, after Hinton and Salakhutdinov 2006."""
+class Machine(Learner):
+    """A layer of a stack taken for a machine (Hinton and Salakhutdinov 2006). Weights and hidden
+    biases are the layer's own, so what is learned is in the stack; visible biases are new.
 
-    steps: int = 100
-    """Full-batch steps."""
-    gibbs: int = 1
-    """Steps of Gibbs sampling (T of CD-T)."""
-    learning_rate: float = 0.01
-    """AdamW's, whose first moment is the momentum of 0.9."""
-    weight_decay: float = 2e-4
-    """Of the weights, not of the biases; decoupled."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "gibbs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError("learning_rate must be positive and finite")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError("weight_decay must be finite and not negative")
-
-
-def pretrain(
-    visible: Entries | Whole,
-    hidden: int,
-    settings: Pretraining,
-    *,
-    hidden_unit: Unit = "bernoulli",
-) -> Layer:
-    """A machine with `hidden` units on what is given; `up` of it is the next one's `Whole`.
-
-    Randomness comes from torch's global generator: call inside `fork_rng`.
+    weights: [C, H] over entries, or, `upright`, [H, C] as `nn.Linear` has them.
     """
-    values = visible.values
-    columns = values.structure.shape[1] if isinstance(values, Matrix) else values.shape[1]
-    some = values.by_row if isinstance(values, Matrix) else values
-    weights = some.new_empty(columns, hidden).normal_(0, _INITIAL_SCALE).requires_grad_()
-    hidden_bias = some.new_zeros(hidden).requires_grad_()
-    visible_bias = some.new_zeros(columns).requires_grad_()
-    layer = Layer(weights, hidden_bias, visible_bias, hidden_unit)
-    groups = [
-        {"params": [weights], "weight_decay": settings.weight_decay},
-        {"params": [hidden_bias, visible_bias], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-    for _ in range(settings.steps):
-        loss, _ = contrast(layer, visible, settings.gibbs)
-        optimizer.zero_grad()
-        (loss / some.numel()).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return Layer(weights.detach(), hidden_bias.detach(), visible_bias.detach(), hidden_unit)
+
+    def __init__(
+        self,
+        weights: nn.Parameter,
+        hidden_bias: nn.Parameter,
+        *,
+        unit: Unit,
+        upright: bool = False,
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weights, self.hidden_bias = weights, hidden_bias
+        self.visible_bias = nn.Parameter(weights.new_zeros(weights.shape[1 if upright else 0]))
+        self.unit, self.upright, self.normalize = unit, upright, normalize
+
+    @property
+    def metric(self) -> str:
+        return "reconstruction"
+
+    def summary(self, error: float) -> float:
+        return math.sqrt(error)
+
+    @property
+    def takes_batches(self) -> bool:
+        return True
+
+    def lesson(self, data: Seen, seen: Seen, counted: Tensor | None) -> Lesson:
+        """Of all data: a machine draws its hidden units, which is noise enough."""
+        weights = self.weights.T if self.upright else self.weights
+        visible = Entries.of(data, self.unit, normalize=self.normalize)
+        loss, imagined = contrast(Layer(weights, self.hidden_bias, self.visible_bias), visible, 1)
+        squares = (imagined.values.by_row - visible.values.by_row) ** 2
+        number = max(len(squares), 1)
+        return Lesson(Loss(loss / number, squares.sum() / number, number), 0.0, {})
 
 
 # --- a model of its own

@@ -7,34 +7,40 @@ write it.
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recae.nn.rbm import (
     Entries,
     Layer,
     LevelMachine,
     Levels,
-    Pretraining,
-    Whole,
+    Machine,
+    Unit,
     contrast,
     fantasy,
     free_energy,
     level_chances,
-    pretrain,
     up,
 )
 from recae.nn.sides import Seen
 from recae.nn.sparse import Matrix, Structure
+from recae.nn.training import Training, train
 from tests.nn.test_sparse import structure_of
 
 L, C, H = 3, 4, 2
 """Levels, columns and hidden units of the tiny machine."""
 RATED = [0, 1, 3]
 """The columns of which its one row has a rating."""
+
+
+def whole(values: Tensor, unit: Unit) -> Entries:
+    """Real units in every place of [R, W]."""
+    structure, _ = structure_of(*values.shape, 1.0)
+    matrix = Matrix.of(structure, values.flatten())
+    return Entries(matrix, unit, torch.ones(len(values), 1, dtype=values.dtype))
 
 
 def row_of(columns: list[int]) -> Structure:
@@ -225,22 +231,6 @@ def test_the_error_that_is_reported_is_at_target_entries() -> None:
 # --- real visible units
 
 
-def test_real_units_at_entries_equal_whole_rows_where_all_is_there() -> None:
-    torch.manual_seed(0)
-    structure, _ = structure_of(4, 4, 1.0)
-    values = torch.rand(16, dtype=torch.float64)
-    for unit in ("gaussian", "bernoulli"):
-        machine = Layer(*(torch.randn(n).double() for n in ((4, H), (H,), (4,))))
-        there = Entries(Matrix.of(structure, values), unit, torch.ones(4, 1).double())
-        whole = Whole(values.view(4, 4), unit)
-        torch.testing.assert_close(up(machine, there), up(machine, whole))
-        torch.testing.assert_close(free_energy(machine, there), free_energy(machine, whole))
-        hidden = torch.rand(4, H).double()
-        ours = there.reconstructed(machine.weights, machine.visible_bias, hidden)
-        theirs = whole.reconstructed(machine.weights, machine.visible_bias, hidden)
-        torch.testing.assert_close(ours.values.by_row.view(4, 4), theirs.values)
-
-
 @pytest.mark.parametrize("hidden_unit", ["bernoulli", "gaussian"])
 def test_free_energy_of_real_units(hidden_unit: str) -> None:
     """Hidden units summed out, or integrated on a grid; visible part by its formula."""
@@ -255,9 +245,9 @@ def test_free_energy_of_real_units(hidden_unit: str) -> None:
         density = torch.exp(inputs * grid - grid**2 / 2) / (2 * torch.pi) ** 0.5
         summed = torch.trapezoid(density, grid).log()
     apart = ((values - machine.visible_bias) ** 2).sum() / 2
-    torch.testing.assert_close(free_energy(machine, Whole(values, "gaussian")), apart - summed)
+    torch.testing.assert_close(free_energy(machine, whole(values, "gaussian")), apart - summed)
     on = (values * machine.visible_bias).sum()
-    torch.testing.assert_close(free_energy(machine, Whole(values, "bernoulli")), -on - summed)
+    torch.testing.assert_close(free_energy(machine, whole(values, "bernoulli")), -on - summed)
 
 
 def test_a_normalised_row_has_its_weights_divided() -> None:
@@ -279,35 +269,28 @@ def test_a_normalised_row_has_its_weights_divided() -> None:
     torch.testing.assert_close(again.values.by_row[start:stop], wanted)
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_pretraining_finds_what_units_have_in_common(whole: bool) -> None:
+def test_a_machine_finds_what_units_have_in_common() -> None:
     """Two kinds of rows: a hidden unit tells them apart, and reconstructions are better than the
-    mean; a second layer is learned on the first one's codes."""
+    mean; weights are those of the layer that it was made of, whichever way that one has them."""
     torch.manual_seed(0)
     kind = torch.arange(60) % 2 * 2.0 - 1
     pattern = torch.tensor([1.0, -1, 1, -1, 1, 1, -1, -1])
     values = kind[:, None] * pattern * 1.5 + 0.1 * torch.randn(60, 8)
     structure, _ = structure_of(60, 8, 1.0)
-    units = (
-        Whole(values, "gaussian")
-        if whole
-        else Entries.of(Seen.everything(structure, values.flatten()), "gaussian", normalize=False)
+    data = Seen.everything(structure, values.flatten())
+    settings = Training(
+        objective="reconstruct", steps=300, learning_rate=0.02, weight_decay=0.0, ema=0.0
     )
-    settings = Pretraining(steps=300, learning_rate=0.02)
-    first = pretrain(units, 4, settings)
-    codes = up(first, units)
-    apart = (codes[kind > 0].mean(0) - codes[kind < 0].mean(0)).abs().max()
-    assert apart > 0.9
-    means = codes @ first.weights.T + first.visible_bias
-    assert ((means - values) ** 2).mean() < 0.2 * values.var()
-    second = pretrain(Whole(codes, "bernoulli"), 2, settings, hidden_unit="gaussian")
-    assert up(second, Whole(codes, "bernoulli")).shape == (60, 2)
-    assert not any(part.requires_grad for part in second[:3])
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"gibbs": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}]
-)
-def test_settings_of_pretraining_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        replace(Pretraining(), **wrong)
+    for upright in (False, True):
+        layer = nn.Linear(8, 4)
+        weight = layer.weight if upright else nn.Parameter(layer.weight.detach().T.clone())
+        machine = Machine(weight, layer.bias, unit="gaussian", upright=upright)
+        learned = train(machine, data, settings)
+        assert machine.weights is weight
+        weights = learned.weights.T if upright else learned.weights
+        first = Layer(weights.detach(), learned.hidden_bias, learned.visible_bias)
+        codes = up(first, whole(values, "gaussian")).detach()
+        apart = (codes[kind > 0].mean(0) - codes[kind < 0].mean(0)).abs().max()
+        assert apart > 0.9
+        means = codes @ first.weights.T + first.visible_bias
+        assert ((means - values) ** 2).mean() < 0.2 * values.var()
