@@ -23,6 +23,7 @@ _PLAIN: Final = Training(
     objective="reconstruct", steps=200, learning_rate=0.005, weight_decay=2.0, ema=0.95
 )
 _IN_BATCHES: Final = Training(steps=200, batch_size=128, weight_decay=2.0, ema=0.95)
+_SHORT: Final = replace(_PLAIN, steps=100, learning_rate=0.01)
 _CODE: Final[dict[str, Any]] = {"items": "table", "dropout": 0.0, "training": _PLAIN}
 
 TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
@@ -31,11 +32,24 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-tied": _CODE | {"encoder": Dense(tied=True)},
     "autoencoder-denoising": _CODE
     | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
-    "autoencoder-overcomplete": _CODE | {"k": 1000, "training": replace(_PLAIN, noise=0.5)},
+    # Wider than what almost any user has rated.
+    "autoencoder-overcomplete": _CODE
+    | {"k": 600, "training": replace(_SHORT, steps=50, weight_decay=16.0, noise=0.5)},
     "autoencoder-sparse": _CODE
-    | {"k": 300, "activation": "sigmoid", "encoder": Dense(sparsity=0.05, sparsity_target=0.1)},
-    "autoencoder-k-sparse": _CODE | {"k": 300, "encoder": Dense(active=0.1)},
-    "autoencoder-contractive": _CODE | {"encoder": Dense(contraction=0.1)},
+    | {
+        "k": 300,
+        "activation": "sigmoid",
+        "encoder": Dense(sparsity=0.05, sparsity_target=0.1),
+        "training": replace(_SHORT, weight_decay=8.0),
+    },
+    "autoencoder-k-sparse": _CODE
+    | {
+        "k": 300,
+        "encoder": Dense(active=0.1),
+        "training": replace(_SHORT, weight_decay=32.0),
+    },
+    "autoencoder-contractive": _CODE
+    | {"encoder": Dense(contraction=10.0), "training": replace(_SHORT, weight_decay=16.0)},
     "autoencoder-variational": _CODE
     | {
         "k": 32,

@@ -18,6 +18,9 @@ at every step, and no schedule is needed. They have no decay of their own."""
 _MOMENTUM: Final = 0.9
 _REMEMBERED: Final = 10
 """Steps from which L-BFGS guesses the curvature; Liu and Nocedal 1989 find 3 to 7 enough."""
+_SEARCHED: Final = 25
+"""Losses that a step of it may ask for; torch's own limit follows max_iter, and ends a line search
+at its first try."""
 
 
 def optimizer_of(
@@ -48,6 +51,7 @@ def optimizer_of(
                 [*shrunk, *spared],
                 lr=rate,
                 max_iter=1,
+                max_eval=_SEARCHED,
                 history_size=_REMEMBERED,
                 line_search_fn="strong_wolfe",
             )

@@ -197,7 +197,8 @@ class _State(Generic[L]):
     def load(self, path: Path, device: torch.device) -> None:
         with safe_open(path, framework="pt", device=str(device)) as file:
             said = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Clones, because where in memory a tensor begins changes the last digits of its sums.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         self.step = int(said["step"])
         self.network.load_state_dict(_under(_NETWORK, tensors))
         self.average.load_state_dict(_under(_AVERAGE, tensors))

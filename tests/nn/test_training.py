@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +12,14 @@ import torch
 from recae.nn.encoders import Dense, Reads
 from recae.nn.encoders.dense import DenseSide
 from recae.nn.network import Network
+from recae.nn.optimizers import STEADY, optimizer_of
 from recae.nn.sides import Codes, Seen, Sum, Table, encode
 from recae.nn.sparse import Structure
 from recae.nn.training import DivergedError, Progress, Training, _hide, _loss, train
 from tests.nn.test_sparse import structure_of
 
 SETTINGS = Training(steps=30, reports=6, learning_rate=0.01, weight_decay=0.1)
+STEADY_SETTINGS: dict[str, Any] = {"objective": "reconstruct", "weight_decay": 0.0, "l2": 0.01}
 
 
 READS = Reads(
@@ -28,10 +31,10 @@ def encoder(n_columns: int, *, normalize: bool = True, mask: bool = True) -> Den
     return Dense().side(replace(READS, n_columns=n_columns, normalize=normalize, mask=mask))
 
 
-def problem(seed: int = 0) -> tuple[Network, Structure, torch.Tensor]:
+def problem(seed: int = 0, *, dropout: float = 0.3) -> tuple[Network, Structure, torch.Tensor]:
     torch.manual_seed(seed)
     structure, mask = structure_of(12, 15, 0.4)
-    network = Network(encoder(15), encoder(12), dropout=0.3)
+    network = Network(encoder(15), encoder(12), dropout=dropout)
     return network, structure, torch.randn(int(mask.sum()))
 
 
@@ -115,12 +118,23 @@ def test_without_averaging_the_last_weights_predict() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("objective", ["split", "reconstruct"])
-def test_a_resumed_training_equals_one_that_never_stopped(tmp_path: Path, objective: str) -> None:
-    settings = replace(SETTINGS, objective=objective)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "split"},
+        {"objective": "reconstruct"},
+        {"optimizer": "sgd"},
+        *({"optimizer": name} | STEADY_SETTINGS for name in STEADY),
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
+)
+def test_a_resumed_training_equals_one_that_never_stopped(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    settings = replace(SETTINGS, **changes)
 
     def trained(resume: Path | None, stop_at: int | None = None) -> Network:
-        network, structure, residuals = problem()
+        network, structure, residuals = problem(dropout=0.0 if changes.get("l2") else 0.3)
 
         def report(progress: Progress) -> None:
             if progress.step == stop_at:
@@ -222,6 +236,7 @@ def test_the_encoder_is_the_formula() -> None:
         {"noise": -1.0},
         {"batch_size": -1},
         {"warmup": 2.0},
+        {"optimizer": "adam"},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
@@ -248,6 +263,63 @@ def test_denoising_hides_entries_and_counts_all() -> None:
     at = dense[structure.row_of_entry, structure.columns.long()]
     torch.testing.assert_close(loss, ((at - residuals) ** 2).mean())
     assert lesson.loss.number == len(residuals)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adamw", 0.05), ("sgd", 0.2), ("rprop", 0.01), ("lbfgs", 1.0)]
+)
+def test_every_optimizer_learns_what_can_be_learned(optimizer: str, rate: float) -> None:
+    torch.manual_seed(0)
+    _, structure, _ = problem()
+    left, right = torch.randn(12), torch.randn(15)
+    data = Seen.everything(structure, left[structure.row_of_entry] * right[structure.columns])
+    own: dict[str, Any] = {"steps": 200, "learning_rate": rate, "ema": 0.0, "optimizer": optimizer}
+    settings = replace(SETTINGS, **own | STEADY_SETTINGS)
+    network = Network(encoder(15), Table(15, 4, scale=0.1), dropout=0.0)
+    said: list[Progress] = []
+    train(network, data, settings, report=said.append)
+    assert said[-1].metrics["train/rmse"] < 0.3 * float((data.values.by_row**2).mean() ** 0.5)
+
+
+def test_the_decay_of_sgd_leaves_the_momentum_alone() -> None:
+    """Loshchilov and Hutter 2019, algorithm 1, by hand; what is spared does not shrink."""
+    weight, bias = torch.nn.Parameter(torch.tensor([2.0])), torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = optimizer_of("sgd", [weight], [bias], rate=0.1, decay=0.5)
+    shrunk = spared = 2.0
+    momentum = 0.0
+    for _ in range(3):
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            total = (3 * weight + 3 * bias).sum()
+            total.backward()  # type: ignore[no-untyped-call]
+            return total
+
+        optimizer.step(loss)  # type: ignore[arg-type]
+        momentum = 0.9 * momentum + 3
+        moved = 0.1 * (3 + 0.9 * momentum)
+        shrunk, spared = shrunk * (1 - 0.1 * 0.5) - moved, spared - moved
+    assert float(weight.detach()) == pytest.approx(shrunk, abs=1e-5)
+    assert float(bias.detach()) == pytest.approx(spared, abs=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", STEADY)
+def test_who_compares_steps_needs_the_same_loss_at_each(optimizer: str) -> None:
+    steady: dict[str, Any] = {"optimizer": optimizer} | STEADY_SETTINGS
+    for wrong in (
+        {"objective": "split"},
+        {"objective": "denoise"},
+        {"noise": 0.1},
+        {"batch_size": 4},
+        {"warmup": 0.5},
+    ):
+        with pytest.raises(ValueError, match="set objective = reconstruct"):
+            Training(**steady | wrong)
+    with pytest.raises(ValueError, match="set weight_decay to 0"):
+        Training(**steady | {"weight_decay": 1.0})
+    network, structure, residuals = problem(dropout=0.3)
+    with pytest.raises(ValueError, match="set dropout to 0"):
+        train(network, Seen.everything(structure, residuals), Training(**steady))
 
 
 def test_rows_taken_are_those_rows() -> None:
