@@ -62,13 +62,17 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-convolutional": _CODE | {"encoder": Convolutional(), "training": _IN_BATCHES},
     "autoencoder-pretrained": _CODE
     | {"k": 16, "encoder": Dense(hidden=(64,)), "pretraining": "layerwise"},
-    "autoencoder-kernelized": _CODE | {"encoder": Kernelized(hidden=(128,))},
+    "autoencoder-kernelized": _CODE
+    | {
+        "encoder": Kernelized(hidden=(128,)),
+        "training": Training(steps=200, learning_rate=0.008, weight_decay=4.0, ema=0.95),
+    },
     "autoencoder-nade": _CODE
     | {
         "baseline": "none",
         "encoder": Ordinal(levels=10),
         "head": "nade",
-        "training": Training(steps=200, learning_rate=0.008, weight_decay=2.0, ema=0.95),
+        "training": Training(steps=200, learning_rate=0.01, weight_decay=4.0, ema=0.95),
     },
 }
 """By the name of the idea; the code's size, penalties and steps were chosen on validation ratings

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recae.nn.activations import ACTIVATIONS, Activation
 from recae.nn.encoders.entry import Entry, Reads, Settings
 from recae.nn.sides import Codes, Seen, Side
-from recae.nn.sparse import Matrix
+from recae.nn.sparse import Matrix, Structure
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,17 @@ class OrdinalSide(Side):
         self.activation = ACTIVATIONS[reads.activation]
 
     def forward(self, seen: Seen) -> Codes:
-        first, *others = self.level_weights
-        total = seen.mask @ first
-        for level, weights in enumerate(others, start=1):
-            total = total + self._reaching(level, seen) @ weights
-        code = self.activation(self.entry.finish(total, seen))
+        up_to = self.level_weights.cumsum(dim=0).flatten(0, 1)
+        code = self.activation(self.entry.finish(self._levels(seen) @ up_to, seen))
         bias = code.new_zeros(len(code)) if self.head is None else code @ self.head
         return Codes(code, bias)
 
-    def _reaching(self, level: int, seen: Seen) -> Matrix:
-        """1 at the entries seen that are of this level, or of a higher one; 0 is the lowest."""
-        least = self.low + (level - 0.5) * self.step
-
-        def reaching(values: Tensor, mask: Tensor) -> Tensor:
-            return (values >= least) * mask
-
-        values, mask = seen.values, seen.mask
-        return Matrix(
-            values.structure,
-            reaching(values.by_row, mask.by_row),
-            reaching(values.by_column, mask.by_column),
-        )
+    def _levels(self, seen: Seen) -> Matrix:
+        """1 at every entry seen, in a column for its level: [R, L C]."""
+        n_levels, n_columns, _ = self.level_weights.shape
+        above = (seen.values.by_row - self.low) / self.step
+        level = (above + 0.5).floor().clamp(0, n_levels - 1).long()
+        old = seen.mask.structure
+        columns = level * n_columns + old.columns
+        structure = Structure.of(old.row_starts.long(), columns, n_levels * n_columns)
+        return Matrix.of(structure, seen.mask.by_row)
