@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from recae.nn.encoders import Convolutional, Reads, Recurrent
+from recae.nn.encoders.entry import Entry
 from recae.nn.encoders.recurrent import Repeat
-from recae.nn.encoders.sequences import Sequences, SequenceSettings
+from recae.nn.encoders.sequences import Sequences, SequenceSettings, steps
 from recae.nn.network import Network
 from recae.nn.sides import Seen, Side, Table
 from recae.nn.sparse import Structure
@@ -50,10 +51,10 @@ def side(settings: SequenceSettings) -> Side:
 
 
 SETTINGS: list[SequenceSettings] = [
-    Recurrent(units=7, embedding=4),
-    Convolutional(channels=(6, 6), embedding=4, window=3),
-    Recurrent(units=16, embedding=4, reconstruction=0.5, longest=9),
-    Convolutional(channels=(6, 6), embedding=4, window=3, reconstruction=0.5, longest=9),
+    Recurrent(units=7),
+    Convolutional(channels=(6, 6), window=3),
+    Recurrent(units=16, skip=False, reconstruction=0.5, longest=9),
+    Convolutional(channels=(6, 6), window=3, skip=False, reconstruction=0.5, longest=9),
 ]
 each = pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: f"{s.kind}-{s.reconstruction}")
 decoded = pytest.mark.parametrize("settings", SETTINGS[2:], ids=lambda s: s.kind)
@@ -126,7 +127,7 @@ def test_a_code_moves_with_what_is_seen_of_its_own_row_alone(settings: SequenceS
     moved = Seen.everything(structure, other, times=data.times).where(kept)
     assert torch.equal(side(settings)(moved).vectors, before)
     network = side(settings)
-    weight = network.get_parameter("steps.values_weight")
+    weight = network.get_parameter("entry.values_weight")
     row = 2
     network(data.where(kept)).vectors[row].sum().backward()
     assert weight.grad is not None
@@ -150,27 +151,30 @@ def test_order_matters_and_equal_times_are_not_random(settings: SequenceSettings
 
 def test_the_lstm_is_the_one_that_reads_a_row_at_a_time() -> None:
     network, data = side(SETTINGS[0]), seen()
-    lstm, steps = network.get_submodule("lstm"), network.get_submodule("steps")
+    lstm, entry = network.get_submodule("lstm"), network.get_submodule("entry")
     assert isinstance(lstm, nn.LSTM)
+    assert isinstance(entry, Entry)
     for row in range(len(LENGTHS)):
         alone = data.take(torch.tensor([row]))
-        x = steps(Sequences.of(alone, 100), alone)
-        assert x.shape == (1, 1 + LENGTHS[row], 4)
+        x = steps(entry, Sequences.of(alone, 100), alone)
+        assert x.shape == (1, 1 + LENGTHS[row], 5)
         last = lstm(x)[0][0, -1]
-        code = torch.tanh(network.get_submodule("to_code")(last))
+        code = torch.tanh(network.get_submodule("to_code")(last) + entry(alone)[0])
         torch.testing.assert_close(code, network(data).vectors[row])
 
 
 def test_the_convolutions_are_those_of_the_definition() -> None:
     """One layer of window 3, by loops."""
-    settings = Convolutional(channels=(6,), embedding=4, window=3)
+    settings = Convolutional(channels=(6,), window=3)
     network, data = side(settings), seen()
+    entry = network.get_submodule("entry")
+    assert isinstance(entry, Entry)
     (layer,) = network.get_submodule("layers").children()
     weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
     for row, length in enumerate(LENGTHS):
         alone = data.take(torch.tensor([row]))
-        x = network.get_submodule("steps")(Sequences.of(alone, 100).backwards(), alone)[0]
-        nothing = torch.zeros(1, 4)
+        x = steps(entry, Sequences.of(alone, 100).backwards(), alone)[0]
+        nothing = torch.zeros(1, 5)
         around = torch.cat([nothing, x, nothing])
         states = [
             torch.tanh(torch.einsum("oiw,wi->o", weight, around[t : t + 3]) + bias)
@@ -178,7 +182,7 @@ def test_the_convolutions_are_those_of_the_definition() -> None:
         ]
         pairs = [torch.stack(states[t : t + 2]).mean(0) for t in range(0, 1 + length, 2)]
         pooled = torch.stack(pairs).sum(0) / len(pairs) ** 0.5
-        code = torch.tanh(network.get_submodule("to_code")(pooled))
+        code = torch.tanh(network.get_submodule("to_code")(pooled) + entry(alone)[0])
         torch.testing.assert_close(code, network(data).vectors[row], atol=1e-5, rtol=1e-5)
 
 
@@ -235,7 +239,6 @@ def test_sequences_are_learned_by_heart(settings: SequenceSettings) -> None:
     [
         (lambda: Recurrent(units=0), "units must be at least 1"),
         (lambda: Recurrent(longest=0), "longest must be at least 1"),
-        (lambda: Convolutional(embedding=0), "embedding must be at least 1"),
         (lambda: Convolutional(reconstruction=-1.0), "not negative"),
         (lambda: Convolutional(channels=()), "channels must be"),
         (lambda: Convolutional(window=4), "window must be odd"),

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from recae.nn.activations import ACTIVATIONS
 from recae.nn.encoders.entry import Reads
-from recae.nn.encoders.sequences import Sequences, SequenceSettings, Steps
-from recae.nn.sides import Codes, Seen, Side
+from recae.nn.encoders.sequences import Sequences, SequenceSettings, SequenceSide
 
 
 @dataclass(frozen=True)
@@ -43,37 +41,23 @@ class Convolutional(SequenceSettings):
         return ConvolutionalSide(self, reads)
 
 
-class ConvolutionalSide(Side):
+class ConvolutionalSide(SequenceSide):
     """`Convolutional` over what it reads."""
 
+    newest_first = True
+
     def __init__(self, settings: Convolutional, reads: Reads) -> None:
-        super().__init__()
-        self.steps = Steps(reads, settings.embedding)
-        widths = pairwise((settings.embedding, *settings.channels))
+        super().__init__(settings, reads, settings.channels[-1])
         self.layers = nn.ModuleList(
-            nn.Conv1d(a, b, settings.window, padding="same") for a, b in widths
+            nn.Conv1d(a, b, settings.window, padding="same")
+            for a, b in pairwise((reads.k, *settings.channels))
         )
-        self.to_code = nn.Linear(settings.channels[-1], reads.k)
-        self.head = nn.Linear(reads.k, 1, bias=False) if reads.bias_head else None
         self.decoder = Transposing(settings, reads) if settings.reconstruction else None
-        self.activation = ACTIVATIONS[reads.activation]
-        self._longest, self._weight = settings.longest, settings.reconstruction
         self._normalize = reads.normalize
 
-    def forward(self, seen: Seen) -> Codes:
-        sequences = Sequences.of(seen, self._longest).backwards()
-        code = self.activation(self.to_code(self._pooled(sequences, seen)))
-        bias = code.new_zeros(len(code)) if self.head is None else self.head(code)[:, 0]
-        if self.decoder is None or not self.training:
-            return Codes(code, bias)
-        errors = sequences.errors(self.decoder(code))
-        mean = (errors / sequences.lengths.sum().clamp(min=1)).detach()
-        return Codes(code, bias, self._weight * errors, {"reconstruction": mean})
-
-    def _pooled(self, sequences: Sequences, seen: Seen) -> Tensor:
-        """What the layers leave of a sequence: [R, channels of the last]."""
-        # An even number of steps at every layer, whatever the longest of the rows: [R, W, steps].
-        x = self.steps(sequences, seen).transpose(1, 2)
+    def read(self, x: Tensor, sequences: Sequences) -> Tensor:
+        # [R, W, steps], as many steps as can be halved at every layer, whatever the longest row.
+        x = x.transpose(1, 2)
         present = nn.functional.pad(sequences.present, (1, 0), value=1.0)[:, None]
         missing = -x.shape[2] % 2 ** len(self.layers)
         x, present = (nn.functional.pad(each, (0, missing)) for each in (x, present))
@@ -83,8 +67,13 @@ class ConvolutionalSide(Side):
             pairs = _pairs(present)
             x = _pairs(x) / pairs.clamp(min=1)
             present = pairs.clamp(max=1)
-        pooled: Tensor = x.sum(2)
+        pooled = x.sum(2)
         return pooled * present.sum(2).rsqrt() if self._normalize else pooled
+
+    def decode(self, codes: Tensor, sequences: Sequences) -> Tensor:
+        assert self.decoder is not None
+        values: Tensor = self.decoder(codes)
+        return values
 
 
 def _pairs(x: Tensor) -> Tensor:
@@ -111,4 +100,4 @@ class Transposing(nn.Module):
         x: Tensor = self.from_code(codes).unflatten(1, self.shape)
         for layer in self.layers:
             x = layer(self.activation(x))
-        return torch.squeeze(x, 1)
+        return x[:, 0]

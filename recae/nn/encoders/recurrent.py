@@ -1,6 +1,6 @@
 """A recurrent autoencoder: an LSTM reads a row's entries from first to last.
 
-    h_t = LSTM(x_t, h_t-1),    code = phi(W h_T + b)
+    h_t = LSTM(x_t, h_t-1),    o_r = h_T
 
 (Hochreiter and Schmidhuber 1997; of a user's ratings in time order, Wu et al. 2017.) The second
 decoder is the repeat vector's: an LSTM that is given the code at every step and says the values
@@ -16,10 +16,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from recae.nn.activations import ACTIVATIONS
 from recae.nn.encoders.entry import Reads
-from recae.nn.encoders.sequences import Sequences, SequenceSettings, Steps
-from recae.nn.sides import Codes, Seen, Side
+from recae.nn.encoders.sequences import Sequences, SequenceSettings, SequenceSide
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Recurrent(SequenceSettings):
     """An LSTM over the sequence."""
 
     kind: Literal["recurrent"] = "recurrent"
-    units: int = 64
+    units: int = 32
     """Of the LSTM, and of the one that decodes."""
 
     def __post_init__(self) -> None:
@@ -39,31 +37,26 @@ class Recurrent(SequenceSettings):
         return RecurrentSide(self, reads)
 
 
-class RecurrentSide(Side):
+class RecurrentSide(SequenceSide):
     """`Recurrent` over what it reads."""
 
-    def __init__(self, settings: Recurrent, reads: Reads) -> None:
-        super().__init__()
-        self.steps = Steps(reads, settings.embedding)
-        self.lstm = nn.LSTM(settings.embedding, settings.units, batch_first=True)
-        self.to_code = nn.Linear(settings.units, reads.k)
-        self.head = nn.Linear(reads.k, 1, bias=False) if reads.bias_head else None
-        self.decoder = Repeat(reads.k, settings.units) if settings.reconstruction else None
-        self.activation = ACTIVATIONS[reads.activation]
-        self._longest, self._weight = settings.longest, settings.reconstruction
+    newest_first = False
 
-    def forward(self, seen: Seen) -> Codes:
-        sequences = Sequences.of(seen, self._longest)
-        steps = self.steps(sequences, seen)
+    def __init__(self, settings: Recurrent, reads: Reads) -> None:
+        super().__init__(settings, reads, settings.units)
+        self.lstm = nn.LSTM(reads.k, settings.units, batch_first=True)
+        self.decoder = Repeat(reads.k, settings.units) if settings.reconstruction else None
+
+    def read(self, x: Tensor, sequences: Sequences) -> Tensor:
         lengths = (1 + sequences.lengths).cpu()
-        packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
-        code = self.activation(self.to_code(self.lstm(packed)[1][0][-1]))
-        bias = code.new_zeros(len(code)) if self.head is None else self.head(code)[:, 0]
-        if self.decoder is None or not self.training:
-            return Codes(code, bias)
-        errors = sequences.backwards().errors(self.decoder(code, sequences.lengths))
-        mean = (errors / sequences.lengths.sum().clamp(min=1)).detach()
-        return Codes(code, bias, self._weight * errors, {"reconstruction": mean})
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        last: Tensor = self.lstm(packed)[1][0][-1]
+        return last
+
+    def decode(self, codes: Tensor, sequences: Sequences) -> Tensor:
+        assert self.decoder is not None
+        values: Tensor = self.decoder(codes, sequences.lengths)
+        return values
 
 
 class Repeat(nn.Module):

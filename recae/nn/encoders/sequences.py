@@ -3,12 +3,15 @@
 Step 0 tells of the row itself, and one step follows for each entry that is seen, from first to
 last:
 
-    x_0 = s + f_r F,    x_t = v_t A_i(t) + B_i(t)
+    x_0 = c + f_r F,    x_t = v_t A_i(t) + B_i(t),    code = phi(a_r + W o_r + b)
 
-v_t is the value of entry t and i(t) its column, A and B are free vectors of columns, f_r side data.
-Entries of one second come in the order of their columns, and so do all where there are no times.
+v_t is the value of entry t and i(t) its column; A, B, F and c are those of the layer over all
+entries of a row, which knows no order, and a_r is what that layer says (`entry`). It goes around
+the network that reads the sequence, whose o_r has to say no more than what the order tells
+(a residual connection, He et al. 2016). Entries of one second come in the order of their columns,
+and so do all where there are no times.
 
-Legend: R rows, T entries of the longest sequence, W width of a step.
+Legend: R rows, T entries of the longest sequence, W width of a step, which is that of the code.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recae.nn.encoders.entry import Reads, Settings
-from recae.nn.sides import Seen
+from recae.nn.activations import ACTIVATIONS
+from recae.nn.encoders.entry import Entry, Reads, Settings
+from recae.nn.sides import Codes, Seen, Side
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class SequenceSettings(Settings):
 
     longest: int = 100
     """Entries of a row that are read, the latest ones; it bounds time and memory."""
-    embedding: int = 32
-    """Numbers by which an entry is read."""
+    skip: bool = True
+    """What all entries say without their order goes around the network; without that the code is of
+    the sequence alone."""
     reconstruction: float = 0.0
     """Weight of a second decoder, which gives the values back in their order, knowing the code
     alone: what its squared error, summed over the entries seen, counts beside the errors of what is
@@ -39,9 +44,8 @@ class SequenceSettings(Settings):
     reads_times: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("longest", "embedding"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.longest < 1:
+            raise ValueError(f"longest must be at least 1, not {self.longest}")
         if not 0 <= self.reconstruction < float("inf"):
             raise ValueError("reconstruction must be finite and not negative")
 
@@ -98,29 +102,54 @@ class Sequences(NamedTuple):
         return (wrong * self.present).sum()
 
 
-class Steps(nn.Module):
-    """x of all steps, zero in the padding: [R, 1 + T, W]."""
+def steps(entry: Entry, sequences: Sequences, seen: Seen) -> Tensor:
+    """x, zero in the padding: [R, 1 + T, W]."""
+    columns, values, _ = sequences
+    first = entry.bias.expand(len(columns), -1)
+    if entry.side_weight is not None:
+        assert seen.row_side is not None
+        first = first + seen.row_side @ entry.side_weight
+    rest = first.new_zeros(*columns.shape, first.shape[1])
+    channels = (entry.values_weight, values), (entry.mask_weight, sequences.present)
+    for weight, read in channels:
+        if weight is not None:
+            rest = rest + read[:, :, None] * nn.functional.embedding(columns, weight)
+    return torch.cat([first[:, None], rest], dim=1)
 
-    def __init__(self, reads: Reads, width: int) -> None:
+
+class SequenceSide(Side):
+    """Base of the encoders: `read` a sequence, `decode` a code."""
+
+    newest_first: ClassVar[bool]
+    """The order in which `read` is given the entries; `decode` gives them from last to first."""
+
+    def __init__(self, settings: SequenceSettings, reads: Reads, width: int) -> None:
+        """width: of what `read` says."""
         super().__init__()
-        c, side, scale = reads.n_columns, reads.side, reads.scale
-        self.values_weight = nn.Parameter(torch.randn(c, width) * scale) if reads.values else None
-        self.mask_weight = nn.Parameter(torch.randn(c, width) * scale) if reads.mask else None
-        self.side_weight = nn.Parameter(torch.randn(side, width) * scale) if side else None
-        self.start = nn.Parameter(torch.zeros(width))
+        self.entry = Entry(reads, reads.k)
+        self.to_code = nn.Linear(width, reads.k)
+        nn.init.normal_(self.to_code.weight, std=reads.scale)
+        self.head = nn.Parameter(torch.zeros(reads.k)) if reads.bias_head else None
+        self.activation = ACTIVATIONS[reads.activation]
+        self._settings = settings
 
-    def forward(self, sequences: Sequences, seen: Seen) -> Tensor:
-        columns, values, _ = sequences
-        steps = self.start.new_zeros(*columns.shape, len(self.start))
-        if self.values_weight is not None:
-            steps = steps + values[:, :, None] * nn.functional.embedding(
-                columns, self.values_weight
-            )
-        if self.mask_weight is not None:
-            present = sequences.present[:, :, None]
-            steps = steps + present * nn.functional.embedding(columns, self.mask_weight)
-        first = self.start.expand(len(columns), -1)
-        if self.side_weight is not None:
-            assert seen.row_side is not None
-            first = first + seen.row_side @ self.side_weight
-        return torch.cat([first[:, None], steps], dim=1)
+    def forward(self, seen: Seen) -> Codes:
+        forwards = Sequences.of(seen, self._settings.longest)
+        backwards = forwards.backwards()
+        sequences = backwards if self.newest_first else forwards
+        said = self.to_code(self.read(steps(self.entry, sequences, seen), sequences))
+        code = self.activation(said + self.entry(seen) if self._settings.skip else said)
+        bias = code.new_zeros(len(code)) if self.head is None else code @ self.head
+        if not (self._settings.reconstruction and self.training):
+            return Codes(code, bias)
+        errors = backwards.errors(self.decode(code, backwards))
+        mean = (errors / backwards.lengths.sum().clamp(min=1)).detach()
+        return Codes(code, bias, self._settings.reconstruction * errors, {"reconstruction": mean})
+
+    def read(self, x: Tensor, sequences: Sequences) -> Tensor:
+        """o [R, width] of the steps x [R, 1 + T, W]."""
+        raise NotImplementedError
+
+    def decode(self, codes: Tensor, sequences: Sequences) -> Tensor:
+        """Values from last to first, [R, T or more], of codes [R, K] and the lengths alone."""
+        raise NotImplementedError
