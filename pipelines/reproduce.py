@@ -2,11 +2,11 @@
 
     python pipelines/reproduce.py [NAME ...] [--seeds 0,1,2] [--out FILE.md]    # or: make reproduce
 
-A line a fit, and at the end a row a claim: test RMSE, mean and standard deviation over seeds, next
-to the claim; the difference to `mf` and to `myfm` where one of them was trained on the very same
-split, with the 95 % interval of the paired bootstrap over users; mean seconds of a fit; and how
-much memory the process has held at most up to there. Nothing is tracked. Data that are not there
-are skipped.
+A line a fit, and at the end a row a claim: test RMSE or NDCG, a table each, mean and standard
+deviation over seeds, next to the claim; the difference to `mf` and `myfm`, of lists to
+`implicit-als` and `ease`, where one of them was trained on the very same split, with the 95 %
+interval of the paired bootstrap over users; mean seconds of a fit; and how much memory the process
+has held at most up to there. Nothing is tracked. Data that are not there are skipped.
 
 Exit code 1 if a row is outside its tolerance or its training failed, 2 for mistakes in the call.
 """
@@ -32,12 +32,13 @@ from recae.rendering import to_json
 from recae.running import Listener, Outcome, run
 
 HERE: Final = Path(__file__).resolve().parent
-BASELINES: Final = ("mf", "myfm")
+STARS: Final = ("mf", "myfm")
+LISTS: Final = ("implicit-als", "ease")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A section of the file of claims: which recipe, changed how, has to give which RMSE."""
+    """A section of the file of claims: which recipe, changed how, has to give which numbers."""
 
     name: str
     recipe: str
@@ -47,8 +48,15 @@ class Target:
     folds: int
     """How many folds of a k-fold split the mean is over; 0 for any other split."""
     tolerance: float
+    metric: str
+    """`rmse`, in stars, or like `ndcg_at_10`, with the recipe's own length of lists."""
     claims: dict[str, float]
-    """By the name of a model, stars."""
+    """By the name of a model."""
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Whom the models are compared with."""
+        return STARS if self.metric == "rmse" else LISTS
 
     def recipes(self, folder: Path) -> list[Recipe]:
         """One a fold, of the claimed models alone. Raises RecipeError."""
@@ -58,15 +66,25 @@ class Target:
 
     def _claimed(self, recipe: Recipe) -> Recipe:
         raw = {model.name: raw for model, raw in zip(recipe.models, recipe.model, strict=True)}
-        stars = [model.name for model in recipe.models if model.model.predicts_stars]
+        lists = f"ndcg_at_{recipe.evaluation.n}"
+        if self.metric not in ("rmse", lists):
+            raise RecipeError(f"[{self.name}]: metric is rmse or {lists}, not {self.metric!r}")
+        if self.metric != "rmse" and self.folds:
+            raise RecipeError(f"[{self.name}]: folds are pooled for RMSE alone")
+        able = self.able(recipe)
         for name in self.claims:
-            if name not in stars:
+            if name not in able:
                 raise RecipeError(
-                    f"[{self.name}] claims an RMSE of {name!r}, and the models of {self.recipe} "
-                    f"that have one are {', '.join(stars)}"
+                    f"[{self.name}] claims an {titled(self.metric)} of {name!r}, and the models of "
+                    f"{self.recipe} that have one are {', '.join(able)}"
                 )
         models = [raw[name] for name in self.claims]
         return replace(recipe, model=models, baseline=None, show=None)
+
+    def able(self, recipe: Recipe) -> list[str]:
+        """The models that have the metric."""
+        every = self.metric != "rmse"
+        return [model.name for model in recipe.models if every or model.model.predicts_stars]
 
 
 @dataclass
@@ -87,10 +105,10 @@ class Row:
     """By baseline."""
 
     @property
-    def rmse(self) -> list[float]:
-        """By seed, the mean over folds."""
+    def values(self) -> list[float]:
+        """Of the metric, by seed, the mean over folds."""
         return [
-            float(np.mean([fold.metrics["rmse"] for fold in folds]))
+            float(np.mean([fold.metrics[self.target.metric] for fold in folds]))
             for folds in self.evaluations.values()
         ]
 
@@ -99,7 +117,7 @@ class Row:
         """The mean is as claimed."""
         if self.reason:
             return False
-        off = abs(float(np.mean(self.rmse)) - self.target.claims[self.model])
+        off = abs(float(np.mean(self.values)) - self.target.claims[self.model])
         return off <= self.target.tolerance
 
     @property
@@ -143,49 +161,68 @@ def read_targets(folder: Path) -> list[Target]:
             raise RecipeError(f"expected/rmse.toml: [{name}] has no tolerance")
         recipe, changes = section.pop("recipe", name), section.pop("set", [])
         folds, tolerance = section.pop("folds", 0), section.pop("tolerance")
-        targets.append(Target(name, recipe, changes, folds, tolerance, claims=section))
+        metric = section.pop("metric", "rmse")
+        targets.append(Target(name, recipe, changes, folds, tolerance, metric, claims=section))
     return targets
 
 
 def differences(row: Row, rows: Sequence[Row]) -> dict[str, Difference]:
-    """RMSE less that of each baseline there is, by its name; the target's own comes first.
+    """The metric less that of each baseline there is, by its name; the target's own comes first.
 
     Another target's counts only where it was scored by the same protocol, on the same splits; the
     seeds are those that both have. Of folds it is the RMSE over all their ratings together.
     """
     found = {}
-    for name in BASELINES:
+    metric = row.target.metric
+    for name in row.target.baselines:
         named = [other for other in rows if other.model == name and other is not row]
         for other in sorted(named, key=lambda other: other.target is not row.target):
             seeds = [seed for seed in row.evaluations if seed in other.evaluations]
             mine, theirs = (
-                [pooled(each.evaluations[seed]) for seed in seeds] for each in (row, other)
+                [_whole(each.evaluations[seed]) for seed in seeds] for each in (row, other)
             )
             if seeds and mine[0].protocol == theirs[0].protocol:
                 groups = {"baseline": theirs, "model": mine}
                 rng = np.random.default_rng(0)
                 comparison = compare(groups, baseline="baseline", rng=rng)
-                found[name] = comparison["model"].differences["rmse"]
+                found[name] = comparison["model"].differences[metric]
                 break
     return found
 
 
+def _whole(folds: Sequence[Evaluation]) -> Evaluation:
+    """What a model did on all the folds of a seed; a split without folds is one."""
+    return folds[0] if len(folds) == 1 else pooled(folds)
+
+
+def titled(metric: str) -> str:
+    """`ndcg_at_10` as NDCG@10."""
+    return metric.upper().replace("_AT_", "@")
+
+
 def markdown(rows: Sequence[Row]) -> str:
-    """The table, and below it why rows are without a number."""
-    against = [f"less {name} (95 %)" for name in BASELINES]
-    header = ["recipe", "model", "RMSE", "expected", "tolerance", "within", *against]
-    header += ["seconds", "peak GB"]
-    lines = [header, ["---"] * len(header), *map(_cells, rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """A table a metric, and below them why rows are without a number."""
+    metrics = dict.fromkeys(row.target.metric for row in rows)
+    tables = [_table([row for row in rows if row.target.metric == each]) for each in metrics]
     reasons = dict.fromkeys(
         f"{row.target.name}: {row.verdict}: {row.reason}" for row in rows if row.reason
     )
-    return "\n".join([table, *(f"\n{reason}" for reason in reasons)])
+    return "\n\n".join([*tables, *reasons])
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Of rows with one metric."""
+    target = rows[0].target
+    against = [f"less {name} (95 %)" for name in target.baselines]
+    header = ["recipe", "model", titled(target.metric), "expected", "tolerance", "within", *against]
+    header += ["seconds", "peak GB"]
+    lines = [header, ["---"] * len(header), *map(_cells, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def record(row: Row) -> dict[str, Any]:
     """A row for JSON; numbers that there are not are NaN."""
-    values = row.rmse or [float("nan")]
+    values = row.values or [float("nan")]
     against = {
         name: {"value": found.value, "low": found.low, "high": found.high}
         for name, found in row.differences.items()
@@ -195,8 +232,9 @@ def record(row: Row) -> dict[str, Any]:
         "model": row.model,
         "seeds": list(row.evaluations),
         "folds": row.target.folds or 1,
-        "rmse": float(np.mean(values)),
-        "rmse_sd": float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
+        "metric": row.target.metric,
+        "found": float(np.mean(values)),
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
         "expected": row.target.claims[row.model],
         "tolerance": row.target.tolerance,
         "within": row.within,
@@ -274,9 +312,10 @@ def _train(row: Row, recipes: Sequence[Recipe]) -> None:
         of = f", fold {fold}" if row.target.folds else ""
 
         def said(outcome: Outcome, of: str = of) -> None:
-            plan, rmse = outcome.plan, outcome.evaluation.metrics["rmse"]
+            plan, metric = outcome.plan, row.target.metric
+            value = f"{titled(metric)} {outcome.evaluation.metrics[metric]:.4f}"
             where = f"{row.target.name}: {plan.model} (seed {plan.seed}{of})"
-            print(f"{where}: RMSE {rmse:.4f}, {outcome.seconds:.1f} s", flush=True)
+            print(f"{where}: {value}, {outcome.seconds:.1f} s", flush=True)
 
         for outcome in run(recipe, listener=Listener(on_finish=said)).outcomes:
             row.evaluations.setdefault(outcome.plan.seed, []).append(outcome.evaluation)
@@ -291,15 +330,15 @@ def _peak() -> float:
 
 def _cells(row: Row) -> list[str]:
     found = record(row)
-    spread = "" if np.isnan(found["rmse_sd"]) else f" ±{found['rmse_sd']:.4f}"
+    spread = "" if np.isnan(found["sd"]) else f" ±{found['sd']:.4f}"
     return [
         row.target.name,
         f"`{row.model}`",
-        "-" if row.reason else f"{found['rmse']:.4f}{spread}",
+        "-" if row.reason else f"{found['found']:.4f}{spread}",
         f"{found['expected']:.4f}",
         f"{found['tolerance']:g}",
         row.verdict,
-        *(_interval(row.differences.get(name)) for name in BASELINES),
+        *(_interval(row.differences.get(name)) for name in row.target.baselines),
         "-" if row.reason else f"{found['seconds']:.1f}",
         "-" if row.reason else f"{row.peak:.1f}",
     ]

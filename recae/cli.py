@@ -152,12 +152,16 @@ def data_info(
     source: Annotated[str, typer.Argument(help="A release, a file or a folder.")],
     columns: Columns = None,
     scale: Annotated[str | None, typer.Option(help="Lowest and highest star, like 1,5.")] = None,
+    lists: Annotated[
+        bool, typer.Option("--lists", help="A line is a user and that user's items.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Describe any table of ratings, and everything wrong with it. Exit code 1 if something is."""
     from recae.data import describe
 
-    found = describe(source, **_columns(columns), scale=_scale(scale))
+    layout: Any = "lists" if lists else "table"
+    found = describe(source, **_columns(columns), scale=_scale(scale), layout=layout)
     _print_json(found.to_dict()) if as_json else print(found)
     if found.problems:
         raise typer.Exit(1)

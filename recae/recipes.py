@@ -24,6 +24,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from recae import splits
 from recae.data import features, load
 from recae.data.sidedata import Side
+from recae.data.sources import Layout
 from recae.errors import RecipeError
 from recae.features import Features, Kind
 from recae.models import MODELS, Recommender
@@ -70,6 +71,8 @@ class DataRecipe:
     duplicates: Duplicates = "error"
     separator: str | None = None
     """What divides the fields of a text file; None: its name or first line tells."""
+    layout: Layout = "table"
+    """`lists`: a user and that user's items a line."""
     where: dict[str, Any] | None = None
     """Only rows whose columns have these values."""
     users: SideRecipe | None = None
@@ -97,6 +100,7 @@ class DataRecipe:
             duplicates=self.duplicates,
             where=self.where,
             separator=self.separator,
+            layout=self.layout,
             users=None if self.users is None else self.users.load(self.source, "users"),
             items=None if self.items is None else self.items.load(self.source, "items"),
         )
@@ -223,13 +227,15 @@ class PartialUsersSplit:
 
 @dataclass(frozen=True)
 class PredefinedSplit:
-    """`splits.predefined`: the test ratings are in a file of their own, or marked by a column."""
+    """`splits.predefined`: the test ratings, which are among the data, are in a file too, or are
+    marked by a column."""
 
     kind: Literal["predefined"]
     test: str | None = None
     """Like the data's `source`; None: the data themselves, of which `where` selects."""
     where: dict[str, Any] | None = None
-    validation: float = 0.0
+    validation: float | str = 0.0
+    """A share of the others, or a file like that of `test`."""
     seed: Seed = 0
 
     __pydantic_config__ = _STRICT
@@ -239,11 +245,13 @@ class PredefinedSplit:
             raise ValueError("name the test ratings: `test`, a file, or `where`, a column's value")
 
     def split(self, ratings: Ratings, data: DataRecipe) -> Split:
-        """The split. The test ratings are read like the data."""
-        source = self.test or data.source
-        test = replace(data, source=source, where=self.where, users=None, items=None).load()
+        """The split. What is held out is read like the data."""
+        alike = replace(data, where=None, users=None, items=None)
+        test = replace(alike, source=self.test or data.source, where=self.where).load()
+        held = self.validation
+        by_file = replace(alike, source=held).load() if isinstance(held, str) else held
         rng = np.random.default_rng(self.seed)
-        return splits.predefined(ratings, test, validation=self.validation, rng=rng)
+        return splits.predefined(ratings, test, validation=by_file, rng=rng)
 
 
 SplitRecipe: TypeAlias = Annotated[

@@ -191,11 +191,30 @@ def partial_users(
 
 
 def predefined(
-    ratings: Ratings, test: Ratings, *, validation: float = 0.0, rng: np.random.Generator
+    ratings: Ratings,
+    test: Ratings,
+    *,
+    validation: float | Ratings = 0.0,
+    rng: np.random.Generator,
 ) -> Split:
-    """Test: the (user, item) pairs of `test`. Raises DataError where one of them is not rated."""
-    users = ratings.users.rows(test.users.values)[test.rows]
-    items = ratings.items.rows(test.items.values)[test.columns]
+    """Test: the (user, item) pairs of `test`; validation: a share of the others, or those of a
+    table like `test`.
+
+    Raises DataError where a pair is not rated, and where one is in both tables.
+    """
+    wanted = _places(ratings, test, "test")
+    if not isinstance(validation, Ratings):
+        return by_mask(ratings, wanted, validation=validation, rng=rng)
+    held = _places(ratings, validation, "validation")
+    if both := int((wanted & held).sum()):
+        raise DataError(f"{both} ratings are both to validate and to test: leave them out of one")
+    return _split(ratings, wanted, held)
+
+
+def _places(ratings: Ratings, part: Ratings, what: str) -> Mask:
+    """[R]: which of the ratings are at the (user, item) pairs of `part`. Raises DataError."""
+    users = ratings.users.rows(part.users.values)[part.rows]
+    items = ratings.items.rows(part.items.values)[part.columns]
     n = len(ratings.items)
     wanted = users * n + items
     present = ratings.rows * n + ratings.columns
@@ -203,11 +222,11 @@ def predefined(
     if absent.any():
         place = int(np.flatnonzero(absent)[0])
         raise DataError(
-            f"{int(absent.sum())} test ratings are not among the ratings, the first is user "
+            f"{int(absent.sum())} {what} ratings are not among the ratings, the first is user "
             f"{ratings.users.values[users[place]].item()!r}, item "
-            f"{ratings.items.values[items[place]].item()!r}: give all ratings, the test ones too"
+            f"{ratings.items.values[items[place]].item()!r}: give all ratings, those held out too"
         )
-    return by_mask(ratings, np.isin(present, wanted), validation=validation, rng=rng)
+    return np.isin(present, wanted)
 
 
 def by_mask(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from recae.errors import DataError, RecaeError
+from recae.ids import Ids
 from recae.models import linear
 from recae.models.linear import EASE, ItemRidge
 from recae.ratings import Ratings
@@ -43,6 +46,83 @@ def test_ease_is_a_ridge_regression_of_each_item_on_the_others(liked_from: float
         np.testing.assert_allclose(model.weights[others, item], weights, atol=1e-5)
         assert model.weights[item, item] == 0
     np.testing.assert_allclose(model.scores(train), likes @ model.weights, atol=1e-5)
+
+
+def dropped(train: Ratings, channels: int, p: float) -> Iterator[tuple[float, np.ndarray]]:
+    """(chance, inputs [U, channels N]) of every way to drop items from all rows at once; what is
+    kept is scaled, so that its expectation is what there was."""
+    likes, rated = np.zeros((25, 12)), np.zeros((25, 12))
+    rated[train.rows, train.columns] = 1
+    likes[train.rows, train.columns] = train.stars >= 3
+    for kept in itertools.product([0, 1], repeat=5):
+        mask = np.array([*kept]) / (1 - p)
+        chance = np.prod([1 - p if each else p for each in kept])
+        yield float(chance), np.hstack([each[:, :5] * mask for each in (likes, rated)][:channels])
+
+
+@pytest.mark.parametrize("settings", [{}, {"reads": "rated"}, {"diagonal": 1.0}])
+def test_dropout_is_the_expectation_over_all_that_may_be_dropped(settings: Any) -> None:
+    """Five items; the normal equations of the expected loss are summed over the 32 ways to drop
+    them. Users drop apart, of which the expected loss, a sum over users, knows nothing."""
+    train, p, l2 = some_ratings(), 0.3, 2.0
+    train = train.over(Ids(train.items.values[:5]))
+    model = EASE.denoising(l2=l2, dropout=p, **settings).fit(train, rng=rng_of())
+    channels = 2 if model.reads == "rated" else 1
+    clean = model._inputs(train).toarray().astype(float)
+    ways = list(dropped(some_ratings(), channels, p))
+    gram = sum(chance * x.T @ x for chance, x in ways) + l2 * np.eye(5 * channels)
+    for item in range(5):
+        moment = sum(chance * x.T @ clean[:, item] for chance, x in ways)
+        free = np.arange(5 * channels)
+        if not model.diagonal:
+            free = free[free % 5 != item]
+        weights = np.zeros(5 * channels)
+        weights[free] = np.linalg.solve(gram[np.ix_(free, free)], moment[free])
+        np.testing.assert_allclose(model.weights[:, item], weights, atol=1e-5)
+
+
+def test_a_bound_on_the_diagonal_binds_where_it_has_to() -> None:
+    """Against a search by gradient over the weights that keep it (Moon et al. 2023)."""
+    train = some_ratings()
+    free = EASE(l2=3.0, diagonal=1.0).fit(train, rng=rng_of()).weights
+    bound = float(np.median(np.diag(free)))
+    found = EASE(l2=3.0, diagonal=bound).fit(train, rng=rng_of()).weights
+    x = train.liked().mask.toarray().astype(float)
+    weights = np.zeros((12, 12))
+    step = 1 / (np.linalg.norm(x, 2) ** 2 + 3.0)
+    for _ in range(5000):
+        weights -= step * (x.T @ (x @ weights - x) + 3.0 * weights)
+        np.fill_diagonal(weights, np.minimum(np.diag(weights), bound))
+    np.testing.assert_allclose(found, weights, atol=1e-5)
+    assert (np.diag(found) < bound - 1e-4).any()
+
+
+def test_users_count_by_their_activity() -> None:
+    train = some_ratings()
+    model = EASE(l2=3.0, activity=0.5).fit(train, rng=rng_of())
+    likes = train.liked().mask.toarray().astype(float)
+    shares = np.maximum(likes.sum(axis=1), 1) ** -0.5
+    shares /= shares.mean()
+    for item in range(12):
+        others = np.arange(12) != item
+        x = likes[:, others] * shares[:, None]
+        weights = np.linalg.solve(x.T @ likes[:, others] + 3.0 * np.eye(11), x.T @ likes[:, item])
+        np.testing.assert_allclose(model.weights[others, item], weights, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"reads": "likes"}, "reads must be liked or rated, not 'likes'"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"diagonal": 1.5}, "diagonal must be from 0 to 1"),
+        ({"activity": -1.0}, "activity must be finite and at least 0"),
+        ({"reads": "rated", "diagonal": 0.5}, "leave diagonal at 0"),
+    ],
+)
+def test_settings_of_ease_that_cannot_be(settings: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        EASE(**settings)
 
 
 def test_item_ridge_is_a_ridge_regression_over_the_raters_of_each_item() -> None:

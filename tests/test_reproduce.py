@@ -110,7 +110,7 @@ def test_missing_data_are_skipped(folder: Path, capsys: pytest.CaptureFixture[st
     assert "| gone | `mf` | - | 1.0000 | 0.1 | skipped | - | - | - | - |" in shown
     assert shown.count("\ngone: skipped: there is no file or folder 'gone.csv'") == 1
     rows = rows_of(out)
-    assert rows["gone", "mf"]["rmse"] is None
+    assert rows["gone", "mf"]["found"] is None
     assert "gone.csv" in rows["gone", "bias"]["reason"]
     assert rows["tiny", "mf"]["within"]
 
@@ -151,8 +151,8 @@ def test_folds_are_averaged_and_their_errors_pooled(folder: Path) -> None:
             groups.append(pooled(runs))
         by_model[model] = groups
         row = rows["tiny", model]
-        assert row["rmse"] == pytest.approx(np.mean(values))
-        assert row["rmse_sd"] == pytest.approx(np.std(values, ddof=1))
+        assert row["found"] == pytest.approx(np.mean(values))
+        assert row["sd"] == pytest.approx(np.std(values, ddof=1))
         assert (row["folds"], row["seeds"]) == (3, [0, 7])
     difference = compare(by_model, baseline="mf", rng=np.random.default_rng(0))["bias"]
     found, expected = rows["tiny", "bias"]["less"]["mf"], difference.differences["rmse"]
@@ -172,7 +172,7 @@ def test_a_baseline_of_another_recipe_counts_on_the_same_split_alone(folder: Pat
     out = folder / "out.json"
     assert reproduce.main(["--out", str(out)], folder) == 0
     rows = rows_of(out)
-    values = [rows[name]["rmse"] for name in (("other", "item"), ("tiny", "mf"))]
+    values = [rows[name]["found"] for name in (("other", "item"), ("tiny", "mf"))]
     assert rows["other", "item"]["less"]["mf"]["value"] == pytest.approx(values[0] - values[1])
     assert rows["elsewhere", "item"]["less"] == {}
 
@@ -188,7 +188,7 @@ def test_seeds_that_both_have_are_compared(folder: Path) -> None:
     assert reproduce.main(["--out", str(out)], folder) == 0
     rows = rows_of(out)
     # The item model draws nothing; `mf` counts with seed 7 alone.
-    expected = rows["other", "item"]["rmse"] - rmse(folder)["mf"][1]
+    expected = rows["other", "item"]["found"] - rmse(folder)["mf"][1]
     assert rows["other", "item"]["less"]["mf"]["value"] == pytest.approx(expected)
     assert rows["new", "item"]["less"] == {}
 
@@ -212,6 +212,8 @@ def test_names_and_seeds_choose(folder: Path, capsys: pytest.CaptureFixture[str]
             [],
             "an RMSE of 'popular', and the models of tiny that have one are bias",
         ),
+        ('metric = "ndcg_at_5"\nmf = 1.0', [], "metric is rmse or ndcg_at_10, not 'ndcg_at_5'"),
+        ('metric = "ndcg_at_10"\nfolds = 3\nmf = 1.0', [], "folds are pooled for RMSE alone"),
         ('recipe = "gone"\nmf = 1.0', [], "gone.toml: No such file"),
         ("mf = 1.0", ["--seeds", "1,1"], "seeds must be a list of different numbers"),
         ("mf = 1.0", ["--out", "table.csv"], "--out takes a .md or a .json file, not 'table.csv'"),
@@ -227,6 +229,31 @@ def test_mistakes_are_one_sentence(
     assert shown.out == ""
     assert said in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_lists_are_claimed_by_their_own_metric(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = (folder / "tiny.toml").read_text().replace('name = "bias"', 'name = "implicit-als"')
+    (folder / "tiny.toml").write_text(recipe + "[evaluation]\nn = 5\n")
+    report = run(read_recipe(folder / "tiny.toml"))
+    found = {row.name: row.metrics["ndcg_at_5"][0] for row in report.comparison.rows}
+    claim(
+        folder,
+        f'[tiny]\nmetric = "ndcg_at_5"\ntolerance = 1e-6\npopular = {found["popular"]}\n'
+        f"implicit-als = {found['implicit-als']}\n[other]\ntolerance = 9.0\nmf = 1.0\n",
+    )
+    out = folder / "out.json"
+    assert reproduce.main(["--out", str(out)], folder) == 0
+    rows = rows_of(out)
+    difference = found["popular"] - found["implicit-als"]
+    assert rows["tiny", "popular"]["less"]["implicit-als"]["value"] == pytest.approx(difference)
+    shown = capsys.readouterr().out
+    assert f"tiny: popular (seed 0): NDCG@5 {found['popular']:.4f}, " in shown
+    assert (
+        "| recipe | model | NDCG@5 | expected | tolerance | within | less implicit-als (" in shown
+    )
+    assert "| recipe | model | RMSE | expected |" in shown
 
 
 def test_claims_need_a_tolerance(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

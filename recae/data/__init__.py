@@ -12,7 +12,7 @@ from recae.data.download import fetch
 from recae.data.layout import Naming
 from recae.data.movielens import RELEASES, Release
 from recae.data.sidedata import Side, features
-from recae.data.sources import open_source
+from recae.data.sources import Layout, open_source
 from recae.errors import DataError
 from recae.features import Features
 from recae.ratings import Duplicates, Ratings, Scale
@@ -36,6 +36,7 @@ def load(
     duplicates: Duplicates = "error",
     where: Mapping[str, object] | None = None,
     separator: str | None = None,
+    layout: Layout = "table",
     users: Source | Features | Literal[True] | None = None,
     items: Source | Features | Literal[True] | None = None,
 ) -> Ratings:
@@ -51,13 +52,16 @@ def load(
     duplicates: what to do where a user rated an item twice, see `Ratings.of`.
     where: keeps only the rows in which these columns have these values.
     separator: what divides the fields of a text file; else its name or first line tells.
+    layout: `lists` for files of lists, a user and that user's items a line, all whole numbers from
+        0; of a folder, the lists of its files together. Every item is a like: rated 1 on a scale of
+        0 to 1, or the highest star of `scale`.
     users, items: what is known of them beside their ratings, see `features`: a table with a row to
         each, features that were read already, or True for what the release in `source` says.
 
     Raises DataError, one sentence with file, line and value, for everything that cannot be used.
     """
     naming = Naming(user, item, rating, time, where or {})
-    opened = open_source(source, naming, scale=scale, separator=separator)
+    opened = open_source(source, naming, scale=scale, separator=separator, layout=layout)
     ratings = tables.load(
         opened.table, scale=opened.scale, duplicates=duplicates, catalog=opened.catalog
     )

@@ -13,7 +13,7 @@ from recae.data.files import UnreadableError
 from recae.data.layout import Naming
 from recae.data.problems import Problem
 from recae.data.sidedata import of_release
-from recae.data.sources import Opened, open_source
+from recae.data.sources import Layout, Opened, open_source
 from recae.errors import DataError
 from recae.ratings import Ratings, Scale
 
@@ -98,13 +98,14 @@ def describe(
     scale: Scale | None = None,
     where: Mapping[str, object] | None = None,
     separator: str | None = None,
+    layout: Layout = "table",
 ) -> Description:
     """Facts and problems of what `recae.data.load` would read; its parameters are explained there.
 
     Raises DataError only where there are no rows to look at: nothing found, damaged, no columns.
     """
     naming = Naming(user, item, rating, time, where or {})
-    opened = open_source(source, naming, scale=scale, separator=separator)
+    opened = open_source(source, naming, scale=scale, separator=separator, layout=layout)
     label = opened.table.label
     release = opened.release.name if opened.release else None
     try:

@@ -156,6 +156,11 @@ def sniff(file: File, naming: Naming, separator: str | None) -> Layout:
     first, *others = [split_line(line, chosen) for line in start.lines]
     if len(first) < 3:
         raise DataError(_too_few(file, start.lines[0], first, chosen))
+    if naming.says_nothing and len(first) > 4 and all(map(is_number, first)):
+        raise DataError(
+            f"{file} has no header, and {len(first)} numbers in its first line: name the columns "
+            'in a first line, or, if a line is a user and that user\'s items, pass layout="lists"'
+        )
     headerless = naming.says_nothing and len(first) in (3, 4) and all(map(is_number, first))
     if headerless and naming.where:
         raise DataError(f"{file} has no header, so no column {next(iter(naming.where))!r} in it")

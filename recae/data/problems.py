@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from recae.data.layout import Places, is_number
 from recae.ratings import Scale
+
+IdKind: TypeAlias = Literal["any", "whole", "natural"]
+"""What ids have to be: anything, whole numbers, whole numbers from 0."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Problem:
     """One kind of fault: how many rows have it, and the first of them."""
 
     kind: str
-    """`fields`, `user`, `item`, `id`, `missing`, `number`, `infinite`, `scale`, `time`, `repeated`,
-    or `table` for what concerns no row."""
+    """`fields`, `user`, `item`, `whole`, `natural`, `missing`, `number`, `infinite`, `scale`,
+    `time`, `repeated`, or `table` for what concerns no row."""
     what: str
     """The fault of the first row, with the offending value: "the rating 'x' is not a number"."""
     remedy: str
@@ -55,12 +58,12 @@ def examine(
     width: int,
     places: Places,
     scale: Scale | None,
-    whole_ids: bool = False,
+    ids: IdKind = "any",
 ) -> Findings:
     """Every row that cannot be used, and what is left.
 
     rows: (number of the line or row, its fields); unit: what these numbers count; width: how many
-    fields a row must have; whole_ids: whether ids have to be whole numbers.
+    fields a row must have; ids: what they have to be.
     """
     tally = _Tally(unit)
     users: list[Any] = []
@@ -75,7 +78,7 @@ def examine(
         if not all(same(fields[place], value) for place, _, value in places.where):
             continue
         user, item = _clean(fields[places.user]), _clean(fields[places.item])
-        fault = _id_fault(user, item, whole_ids) or _rating_fault(fields[places.rating], scale)
+        fault = _id_fault(user, item, ids) or _rating_fault(fields[places.rating], scale)
         if fault is not None:
             kind, *found = fault
             tally.add(kind, number, *found)
@@ -86,9 +89,9 @@ def examine(
                 tally.add("time", number, fields[places.time])
                 continue
             times.append(seconds)
-        before = first.setdefault((user, item), number)
-        if before != number:
-            tally.add("repeated", number, f"user {user}, item {item}", before)
+        if (user, item) in first:
+            tally.add("repeated", number, f"user {user}, item {item}", first[user, item])
+        first.setdefault((user, item), number)
         users.append(user)
         items.append(item)
         stars.append(float(fields[places.rating]))
@@ -119,7 +122,10 @@ def as_seconds(field: Any) -> int | None:
 
 
 # At most 18 digits, which 64 bits hold.
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_IDS = {
+    "whole": re.compile(r"[+-]?\d{1,18}", re.ASCII),
+    "natural": re.compile(r"\d{1,18}", re.ASCII),
+}
 
 # Kind -> (the fault, with the value and what else is known of it; the remedy).
 _KINDS = {
@@ -129,7 +135,11 @@ _KINDS = {
     ),
     "user": ("the user is missing", "fill it in or remove the row"),
     "item": ("the item is missing", "fill it in or remove the row"),
-    "id": ("the id {0!r} is not a whole number", "correct it or remove the row"),
+    "whole": ("the id {0!r} is not a whole number", "correct it or remove the row"),
+    "natural": (
+        "the id {0!r} is not a whole number from 0",
+        "a line of a list is a user and items, all of them numbers",
+    ),
     "missing": (
         "the rating is missing",
         "remove the row; an unknown rating is an absent row, not an empty one",
@@ -187,13 +197,13 @@ def _is_missing(field: Any) -> bool:
     return field is None or field == "" or field != field or type(field).__name__ == "NAType"
 
 
-def _id_fault(user: Any, item: Any, whole: bool) -> tuple[Any, ...] | None:
+def _id_fault(user: Any, item: Any, ids: IdKind) -> tuple[Any, ...] | None:
     """(kind, value, ...) of the first fault of a row's ids, None without one."""
     for kind, each in (("user", user), ("item", item)):
         if _is_missing(each):
             return (kind,)
-        if whole and not _WHOLE.fullmatch(each):
-            return ("id", each)
+        if ids != "any" and not _IDS[ids].fullmatch(each):
+            return (ids, each)
     return None
 
 

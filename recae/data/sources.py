@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from recae.catalog import Catalog
 from recae.data import lookup, movielens
 from recae.data.files import File, files_in, is_zip
 from recae.data.layout import Naming
+from recae.data.lists import SCALE, ListTable
 from recae.data.tables import Table, open_table
 from recae.errors import DataError
 from recae.ratings import Scale
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     Source: TypeAlias = str | os.PathLike[str] | pd.DataFrame
+
+Layout: TypeAlias = Literal["table", "lists"]
+"""A rating a row, or a user and that user's items a line."""
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".parquet")
 
@@ -38,9 +42,18 @@ class Opened:
 
 
 def open_source(
-    source: Source, naming: Naming, *, scale: Scale | None, separator: str | None
+    source: Source,
+    naming: Naming,
+    *,
+    scale: Scale | None,
+    separator: str | None,
+    layout: Layout = "table",
 ) -> Opened:
     """Find `source` and its columns; see `recae.data.load`."""
+    if layout == "lists":
+        return _open_lists(source, naming, scale, separator)
+    if layout != "table":
+        raise DataError(f"layout must be table or lists, not {layout!r}")
     if not isinstance(source, str | os.PathLike):
         if not hasattr(source, "columns"):
             raise DataError(
@@ -53,6 +66,24 @@ def open_source(
         return Opened(open_table(file, naming, separator=separator), None, scale)
     table = open_table(file, naming, separator=separator or release.separator(file), whole_ids=True)
     return Opened(table, release, scale or release.scale)
+
+
+def _open_lists(
+    source: Source, naming: Naming, scale: Scale | None, separator: str | None
+) -> Opened:
+    """The lists in a file, or in all files of a folder that could be tables."""
+    if not isinstance(source, str | os.PathLike):
+        raise DataError("lists come from a file or a folder of files")
+    if naming != Naming() or separator is not None:
+        raise DataError("lists have no columns and nothing but spaces: name none, select by none")
+    path = lookup.find(source)
+    files = [File(path)]
+    if path.is_dir() or is_zip(path):
+        files = _tables(files_in(path))
+        if not files:
+            raise DataError(f"{path} holds no lists: no file of it is called like a table")
+    known = scale or SCALE
+    return Opened(ListTable(tuple(files), str(path), known), None, known)
 
 
 def locate(source: str | os.PathLike[str]) -> tuple[File, movielens.Found | None]:
@@ -79,7 +110,7 @@ def _release_around(file: File) -> movielens.Found | None:
 
 
 def _only_table(path: Path, files: Mapping[str, File]) -> File:
-    tables = [file for name, file in files.items() if name.lower().endswith(_SUFFIXES)]
+    tables = _tables(files)
     if len(tables) == 1:
         return tables[0]
     if tables:
@@ -88,6 +119,10 @@ def _only_table(path: Path, files: Mapping[str, File]) -> File:
     inside = _releases_below(path)
     also = f"; it holds the releases {', '.join(inside)}: name one of them" if inside else ""
     raise DataError(f"{path} holds no release of MovieLens and no table of ratings{also}")
+
+
+def _tables(files: Mapping[str, File]) -> list[File]:
+    return [file for name, file in files.items() if name.lower().endswith(_SUFFIXES)]
 
 
 def _releases_below(path: Path) -> list[str]:

@@ -176,7 +176,7 @@ class TextTable:
                 width=layout.width,
                 places=layout.places,
                 scale=scale,
-                whole_ids=self.whole_ids,
+                ids="whole" if self.whole_ids else "any",
             )
 
     def _read(self) -> Columns:

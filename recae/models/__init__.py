@@ -16,6 +16,7 @@ from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
 from recae.models.multinomial import MultinomialAutoencoder
+from recae.models.pca import PCA
 from recae.models.persistence import load_model
 from recae.models.recommendations import Recommendations
 from recae.models.textbook import TEXTBOOK
@@ -36,6 +37,8 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "implicit-bpr": ImplicitBPR,
     "myfm": MyFM,
     "ease": EASE,
+    "denoising-ease": EASE.denoising,
+    "pca": PCA,
     "item-ridge": ItemRidge,
     "mult-dae": MultinomialAutoencoder.dae,
     "mult-vae": MultinomialAutoencoder.vae,

@@ -5,9 +5,10 @@ Legend: U users, N items, I_u the items that u rated.
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,33 +112,107 @@ class _ItemItem(Recommender):
 
 @dataclass(eq=False)
 class EASE(_ItemItem, RankingRecommender):
-    """Embarrassingly shallow autoencoder (Steck 2019): ranks by likes @ B, with diag B = 0.
+    """Full-rank linear autoencoder in closed form: ranks by inputs @ B.
 
-    B minimises |X - X B|^2 + l2 |B|^2 over the likes X [U, N]. Holds a matrix of N x N.
+    As it is by default, the embarrassingly shallow autoencoder (Steck 2019): B minimises
+    |X - X B|^2 + l2 |B|^2 over the likes X [U, N], with diag B = 0. Holds a square matrix of the
+    inputs, N or 2 N.
     """
 
     l2: float = 400.0
     """Penalty on the weights."""
     liked_from: float | None = None
     """Stars from which a rating is a like; None: from three quarters of the scale upwards."""
+    reads: Literal["liked", "rated"] = "liked"
+    """`rated`: what was rated is an input of its own beside what was liked, so that a rating that
+    is no like speaks too. What is predicted are the likes."""
+    dropout: float = 0.0
+    """Share of the items that is dropped from the inputs; the expectation over what is dropped is
+    exact, and a penalty on popular items (Steck 2020)."""
+    diagonal: float = 0.0
+    """How much an item may say of itself at most; from 1 upwards nothing keeps it from learning the
+    identity but the penalties (Moon et al. 2023)."""
+    activity: float = 0.0
+    """A user of n inputs counts as n^-activity, for fewer people's habits to decide."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reads not in ("liked", "rated"):
+            raise ValueError(f"reads must be liked or rated, not {self.reads!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if not 0 <= self.diagonal <= 1:
+            raise ValueError(f"diagonal must be from 0 to 1, not {self.diagonal}")
+        if not 0 <= self.activity < float("inf"):
+            raise ValueError(f"activity must be finite and at least 0, not {self.activity}")
+        if self.diagonal and self.reads == "rated":
+            raise ValueError("whether an item was rated gives its like away: leave diagonal at 0")
+
+    @classmethod
+    def denoising(cls, **settings: Any) -> Self:
+        """The emphasised denoising autoencoder (Steck 2020): dropped items are predicted."""
+        return cls(**_DENOISING | settings)
 
     def scores(self, history: Ratings) -> Floats:
-        return np.asarray(self._own(history).liked(self.liked_from).mask @ self.weights)
+        return np.asarray(self._inputs(self._own(history)) @ self.weights)
+
+    def _inputs(self, history: Ratings) -> sparse.csr_array:
+        """[U, N]: 1 at every like; [U, 2 N] with what was rated."""
+        likes = history.liked(self.liked_from).mask
+        if self.reads == "liked":
+            return likes
+        return sparse.csr_array(sparse.hstack([likes, history.mask], format="csr"))
 
     def _solve(self, train: Ratings) -> Floats:
-        """Steck 2019, eq. 8: B = -P / diag P off the diagonal, where P = (X'X + l2)^-1."""
-        _check_size(len(train.items), "items")
-        likes = train.liked(self.liked_from).mask.astype(np.float64)
-        if not likes.nnz:
+        """With P the inverse of the penalised Gram matrix, a column of weights is its item's unit
+        vector less multiples of the columns of P that belong to the item's own inputs: Steck 2019,
+        eq. 8, where that is one input.
+        """
+        n, channels = len(train.items), 1 if self.reads == "liked" else 2
+        _check_size(n * channels, "items" if channels == 1 else "items, liked and rated,")
+        inputs = self._inputs(train).astype(np.float64)
+        if not inputs[:, :n].nnz:
             raise DataError("nobody likes anything: no rating reaches liked_from")
-        factor = _cholesky(_gram(sparse.csr_array(likes.T)), self.l2)
-        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        gram = _gram(sparse.csr_array((self._shares(inputs) @ inputs).T))
+        # What is kept is scaled by 1 / (1 - dropout): products of two items keep their expectation,
+        # those within an item, whose inputs are dropped together, grow.
+        own = np.arange(n)
+        for row, column in itertools.product(range(channels), repeat=2):
+            gram[own + row * n, own + column * n] /= 1 - self.dropout
+        penalty = np.diag(gram)[:n] * self.dropout + self.l2
+        inverse, _ = lapack.dpotri(_cholesky(gram, self.l2), lower=1, overwrite_c=1)
+        multiples = self._multiples(inverse, penalty)
         # Of the inverse LAPACK writes the lower half.
-        weights: Floats = np.tril(inverse).astype(np.float32)
-        weights += np.tril(weights, -1).T
-        weights /= -np.diag(weights)
-        np.fill_diagonal(weights, 0)
+        square = np.tril(inverse).astype(np.float32)
+        square += np.tril(square, -1).T
+        weights: Floats = -square[:, :n] * multiples[0]
+        for channel in range(1, channels):
+            weights -= square[:, channel * n : (channel + 1) * n] * multiples[channel]
+        for channel in range(channels):
+            weights[own + channel * n, own] = 0
+        weights[own, own] = 1 - np.diag(inverse)[:n] * multiples[0] if self.diagonal else 0
         return weights
+
+    def _shares(self, inputs: sparse.csr_array) -> sparse.dia_array:
+        """[U, U]: by the square root of what each user counts for, on average 1."""
+        counts = np.maximum(np.diff(inputs.indptr), 1) ** -self.activity
+        return sparse.diags_array(np.sqrt(counts / counts.mean()))
+
+    def _multiples(self, inverse: NDArray[Any], penalty: NDArray[Any]) -> Floats:
+        """[channels, N]: what the columns of each item's inputs are multiplied by, so that no input
+        of an item says more of it than it may. penalty [N]: of the item's weight on itself."""
+        n = len(penalty)
+        own = np.diag(inverse)
+        if self.reads == "liked":
+            # Weights that stay below the bound by themselves are left as they are.
+            least = np.maximum(penalty, (1 - self.diagonal) / own)
+            return np.asarray(least[None], dtype=np.float32)
+        liked, rated, both = own[:n], own[n:], np.diag(inverse, -n)
+        determinant = liked * rated - both**2
+        return np.asarray(np.stack([rated, -both]) / determinant, dtype=np.float32)
+
+
+_DENOISING: Final[dict[str, Any]] = {"l2": 200.0, "dropout": 0.35}
 
 
 @dataclass(eq=False)

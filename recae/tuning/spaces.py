@@ -3,6 +3,7 @@
 inner_seeds = [0, 1]
 [data]     source = "ml-100k/u1.base"
 [split]    kind = "random"  test = 0.1
+[evaluation]  n = 10
 [[space]]  models = ["mf", "svdpp"]
            k = [16, 32, 64]
            dropout = 0.3
@@ -23,13 +24,15 @@ from recae.errors import RecipeError
 from recae.models import MODELS
 from recae.models.persistence import plain
 from recae.ratings import Ratings
-from recae.recipes import ModelRecipe, Recipe, parse, read_toml
+from recae.recipes import EvaluationRecipe, ModelRecipe, Recipe, parse, read_toml
 from recae.splits import Split
 
 if TYPE_CHECKING:
     import optuna
 
-_KEYS: Final = ("data", "split", "inner_seeds", "space")
+_AROUND: Final = ("data", "split", "evaluation")
+"""Keys that are a recipe's."""
+_KEYS: Final = (*_AROUND, "inner_seeds", "space")
 _RANGE: Final = ("low", "high", "log")
 
 
@@ -101,6 +104,11 @@ class Spaces:
     where: str
     """The file."""
 
+    @property
+    def scoring(self) -> EvaluationRecipe:
+        """How lists are scored by which models that only rank are judged."""
+        return self.inner[0].evaluation
+
     def of(self, model: str) -> dict[str, Choice]:
         """The choices for `model`. Raises RecipeError where there are none, or wrong ones."""
         _check_model(model, self.where)
@@ -152,7 +160,7 @@ def read_spaces(path: Path) -> Spaces:
 
 def _inner(raw: Mapping[str, Any], where: str) -> list[Recipe]:
     """A recipe for every seed of the inner splits, or the one whose split has its own seed."""
-    around = {key: raw[key] for key in ("data", "split") if key in raw}
+    around = {key: raw[key] for key in _AROUND if key in raw}
     recipe = parse({"name": "tuning", "model": [{"kind": "bias"}]} | around, where)
     seeds = raw.get("inner_seeds", [0])
     whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)

@@ -78,7 +78,7 @@ class Study:
         self._listener.on_data(ratings, self._splits)
         recipe = spaces.inner[0]
         default = json.loads(json.dumps(plain(spaces.recipe(model, {}).model.params)))
-        self._measure = measure(spaces.recipe(model, {}))
+        self._measure = measure(spaces.recipe(model, {}), spaces.scoring)
         self._default: dict[str, Any] = dict(flat(default))
         self.trials: list[Trial] = []
         """Those that are over, in their order; known while it runs."""
@@ -193,7 +193,7 @@ class Study:
 
         for place, split in enumerate(self._splits):
             watch = self._watch(place, recipe, kept, lambda s, v: judge(s, [*losses, v]))
-            losses.append(loss(recipe, split, self._seed, watch))
+            losses.append(loss(recipe, split, self._spaces.scoring, self._seed, watch))
             judge((place + 1) * _REPORTS, losses)
         return seen[-1]
 
@@ -243,6 +243,7 @@ class Study:
             "seed": self._seed,
             "choices": {name: asdict(choice) for name, choice in self._choices.items()},
             "splits": [split.digest for split in self._splits],
+            "scoring": asdict(self._spaces.scoring),
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

@@ -17,12 +17,9 @@ from recae.errors import RecaeError
 from recae.evaluation import evaluate
 from recae.nn.training import Progress
 from recae.ratings import Ratings
-from recae.recipes import ModelRecipe, Recipe
+from recae.recipes import EvaluationRecipe, ModelRecipe, Recipe
 from recae.splits import Holdout, Split
 from recae.tuning.spaces import Spaces
-
-N: Final = 10
-"""Length of the lists by which models that only rank are judged."""
 
 RMSE: Final = "RMSE"
 
@@ -39,7 +36,7 @@ class Trial:
     """Those chosen, by dotted name; none: the model as it is by default."""
     state: State
     measure: str
-    """What the loss is: RMSE in stars, or 1 - NDCG@10 of a model that only ranks."""
+    """What the loss is: RMSE in stars, or like 1 - NDCG@10 of a model that only ranks."""
     loss: float
     """Mean over the inner splits. Where pruned, the last that was seen of it; infinite where
     failed."""
@@ -155,11 +152,13 @@ def held_out(split: Split) -> Holdout:
 def loss(
     recipe: ModelRecipe,
     split: Split,
+    scoring: EvaluationRecipe,
     seed: int,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> float:
     """Fit and score on one inner split, the smaller the better. Raises RecaeError where that fails.
 
+    scoring: of the lists by which models that only rank are judged.
     With `on_epoch` the held-out part is also scored while training, which changes nothing else.
     """
     holdout = held_out(split)
@@ -169,16 +168,16 @@ def loss(
         rng=np.random.default_rng(seed),
         on_epoch=on_epoch,
     )
-    found = evaluate(model, holdout, n=N).metrics
-    value = found["rmse"] if model.predicts_stars else 1 - found[f"ndcg_at_{N}"]
+    found = evaluate(model, holdout, n=scoring.n, relevant=scoring.relevant).metrics
+    value = found["rmse"] if model.predicts_stars else 1 - found[f"ndcg_at_{scoring.n}"]
     if not math.isfinite(value):
-        raise RecaeError(f"its {measure(recipe)} is {value}")
+        raise RecaeError(f"its {measure(recipe, scoring)} is {value}")
     return value
 
 
-def measure(recipe: ModelRecipe) -> str:
+def measure(recipe: ModelRecipe, scoring: EvaluationRecipe) -> str:
     """What `loss` is for this model."""
-    return RMSE if recipe.model.predicts_stars else f"1 - NDCG@{N}"
+    return RMSE if recipe.model.predicts_stars else f"1 - NDCG@{scoring.n}"
 
 
 def frozen(
@@ -188,20 +187,25 @@ def frozen(
     listener = listener or StudyListener()
     ratings, splits = spaces.split()
     listener.on_data(ratings, splits)
+    scoring = spaces.scoring
     trials = []
     for number, model in enumerate(recipe.models):
         listener.on_start(number, model.name)
         began = time.perf_counter()
-        state, mean, reason = _score(model, splits, seed)
+        state, mean, reason = _score(model, splits, scoring, seed)
         seconds = time.perf_counter() - began
-        trials.append(Trial(number, model.name, {}, state, measure(model), mean, seconds, reason))
+        judged = measure(model, scoring)
+        trials.append(Trial(number, model.name, {}, state, judged, mean, seconds, reason))
         listener.on_finish(trials[-1])
     return trials
 
 
-def _score(model: ModelRecipe, splits: Sequence[Split], seed: int) -> tuple[State, float, str]:
+def _score(
+    model: ModelRecipe, splits: Sequence[Split], scoring: EvaluationRecipe, seed: int
+) -> tuple[State, float, str]:
     try:
-        return "finished", float(np.mean([loss(model, split, seed) for split in splits])), ""
+        losses = [loss(model, split, scoring, seed) for split in splits]
+        return "finished", float(np.mean(losses)), ""
     except RecaeError as trouble:
         return "failed", math.inf, str(trouble)
 
