@@ -72,8 +72,8 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
     dropout: float = 0.0
     """On the vectors of users and of items, while training. That on the input is
     `training.objective = denoise` with `training.hide`."""
-    reads: Literal["likes", "ratings"] = "likes"
-    """`ratings`: also what was rated and not liked, through the mask channel."""
+    reads: Literal["liked", "rated"] = "liked"
+    """`rated`: also what was rated and not liked, through the mask channel."""
     normalize: bool = True
     """Divide what is read by the square root of how much it is: the papers' L2 norm."""
     liked_from: float | None = None
@@ -139,7 +139,7 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
             self.k,
             self.activation,
             values=True,
-            mask=self.reads == "ratings",
+            mask=self.reads == "rated",
             side=0,
             normalize=self.normalize,
             bias_head=False,
@@ -151,7 +151,7 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
 
     def _likes(self, own: Ratings) -> sparse.csr_array:
         """What is read, [U, N]: 1 at likes, and 0 at what was rated otherwise, if that is read."""
-        if self.reads == "likes":
+        if self.reads == "liked":
             return own.liked(self.liked_from).mask
         read = own.mask
         read.data = (own.stars >= own.liked_from(self.liked_from)).astype(np.float32)

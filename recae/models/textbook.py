@@ -53,8 +53,8 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-variational": _CODE
     | {
         "k": 32,
-        "encoder": Variational(hidden=(64,), beta=0.5),
-        "training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95),
+        "encoder": Variational(hidden=(128,), beta=1.75),
+        "training": Training(steps=200, learning_rate=0.0047, weight_decay=4.0, ema=0.95),
     },
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
