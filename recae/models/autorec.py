@@ -45,7 +45,7 @@ from recae.nn.activations import Activation
 from recae.nn.encoders import Dense, Encoder, Reads
 from recae.nn.heads import Head, Nade, Scaled, Squares
 from recae.nn.network import Network
-from recae.nn.pretraining import stages
+from recae.nn.pretraining import machines, stages
 from recae.nn.sides import Seen, Side, Sum, Table, Tied, encode
 from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
 from recae.ratings import Ratings
@@ -139,9 +139,10 @@ class AutoRec(Recommender):
     is expected. The network is that of `stars`, and trained twice: levels are learned from a tenth
     hidden from the first.
     """
-    pretraining: Literal["none", "layerwise"] = "none"
+    pretraining: Literal["none", "layerwise", "rbm"] = "none"
     """`layerwise`: before the whole is trained, every layer of a stack learns to reconstruct what
-    is below it, each for as many steps as `training` has."""
+    is below it, each for as many steps as `training` has. `rbm`: it learns so as a restricted
+    Boltzmann machine, whose units are sigmoid."""
     training: Training = field(default_factory=Training)
     device: str = "auto"
     """`auto`: CUDA where there is one, else CPU; or a torch device."""
@@ -167,6 +168,11 @@ class AutoRec(Recommender):
             raise ValueError(
                 f"pretraining = {self.pretraining} needs layers to go through: set users or items "
                 "= encoder, encoder.kind = dense and encoder.hidden"
+            )
+        if self.pretraining == "rbm" and self.activation != "sigmoid":
+            raise ValueError(
+                f"pretraining = rbm learns units that are on or off: set activation = sigmoid, not "
+                f"{self.activation}"
             )
 
     def _check_output(self) -> None:
@@ -198,7 +204,7 @@ class AutoRec(Recommender):
         if self.pretraining != "none":
             assert isinstance(self.encoder, Dense)
             sides = (self.users, self.items).count("encoder")
-            layers = 1 + sides * len(self.encoder.hidden)
+            layers = sides * len(self.encoder.hidden) + (sides if self.pretraining == "rbm" else 1)
         return self.training.steps * (1 + layers) * (2 if self.head == "ordinal" else 1)
 
     def _learn(self, lesson: Lesson) -> None:
@@ -265,8 +271,12 @@ class AutoRec(Recommender):
                 report=report,
                 resume=lesson.resume,
             )
-        before = [Pass(*stage, self.training) for stage in stages(network, seen)]
-        whole = Pass(network, lambda: seen, self.training, validate, whole=True)
+        of_layers = stages if self.pretraining == "layerwise" else machines
+        before = [
+            Pass(learner, data, self.training, settle)
+            for learner, data, settle in of_layers(network, seen)
+        ]
+        whole = Pass(network, lambda: seen, self.training, validate=validate, whole=True)
         fit_in_a_row([*before, whole], report, lesson.resume)
         return network.eval()
 

@@ -69,6 +69,8 @@ class Pass(Generic[L]):
     learner: L
     data: Callable[[], Seen]
     training: Training
+    settle: Callable[[], None] = lambda: None
+    """To be called when it is over."""
     validate: Callable[[L], dict[str, float]] | None = None
     whole: bool = False
     """It is the network itself, of which some use can be made where it diverges."""
@@ -79,6 +81,7 @@ class Pass(Generic[L]):
 
     def recall(self, kept: Arrays) -> None:
         load_weights(self.learner, kept)
+        self.settle()
 
     def run(self, report: Report | None, resume: Path | None) -> Arrays:
         try:

@@ -40,16 +40,16 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
         "k": 300,
         "activation": "sigmoid",
         "encoder": Dense(sparsity=0.05, sparsity_target=0.1),
-        "training": replace(_SHORT, weight_decay=8.0),
+        "training": replace(_PLAIN, learning_rate=0.02, weight_decay=4.0),
     },
     "autoencoder-k-sparse": _CODE
     | {
         "k": 300,
-        "encoder": Dense(active=0.1),
+        "encoder": Dense(active=0.2),
         "training": replace(_SHORT, weight_decay=32.0),
     },
     "autoencoder-contractive": _CODE
-    | {"encoder": Dense(contraction=10.0), "training": replace(_SHORT, weight_decay=16.0)},
+    | {"encoder": Dense(contraction=10.0), "training": replace(_SHORT, weight_decay=24.0)},
     "autoencoder-variational": _CODE
     | {
         "k": 32,
@@ -62,6 +62,13 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-convolutional": _CODE | {"encoder": Convolutional(), "training": _IN_BATCHES},
     "autoencoder-pretrained": _CODE
     | {"k": 16, "encoder": Dense(hidden=(64,)), "pretraining": "layerwise"},
+    "autoencoder-rbm": _CODE
+    | {
+        "k": 16,
+        "activation": "sigmoid",
+        "encoder": Dense(hidden=(64,)),
+        "pretraining": "rbm",
+    },
     "autoencoder-kernelized": _CODE
     | {
         "encoder": Kernelized(hidden=(128,)),

@@ -4,8 +4,11 @@
     layer l:  h_l-1    -> h_l = phi(W_l h_l-1) -> phi(V_l h_l),    squared error
 
 Bengio et al. 2007, "Greedy layer-wise training of deep networks"; with masking noise it is Vincent
-et al. 2010, "Stacked denoising autoencoders". A stage trains weights of the stack itself, with the
-one loop, so that nothing has to be copied into it afterwards.
+et al. 2010, "Stacked denoising autoencoders". Or a layer learns as a restricted Boltzmann machine,
+over Gaussian entries first and Bernoulli codes above them, and is unrolled: the decoder begins as
+the transposed encoder (Hinton and Salakhutdinov 2006).
+
+A stage trains weights of the stack itself, with the one loop; only what is unrolled is copied.
 
 Legend: R rows, A and B widths of a layer and of that above.
 """
@@ -13,15 +16,16 @@ Legend: R rows, A and B widths of a layer and of that above.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from recae.nn.encoders.dense import DenseSide
+from recae.nn.encoders.dense import DenseSide, Transposed
 from recae.nn.heads import Loss
 from recae.nn.network import Learner, Lesson, Network
-from recae.nn.sides import Codes, Seen, Side
+from recae.nn.rbm import Machine
+from recae.nn.sides import Codes, Seen, Side, Table
 from recae.nn.sparse import Structure
 
 
@@ -30,10 +34,13 @@ class Stage(NamedTuple):
 
     learner: Learner
     data: Callable[[], Seen]
+    settle: Callable[[], None] = lambda: None
+    """To be called when it is over."""
 
 
 def stages(network: Network, data: Seen) -> list[Stage]:
-    """In their order: the layers over entries, both sides' at once, then that above, and so on."""
+    """Of autoencoders, in their order: the layers over entries, both sides' at once, then that
+    above, and so on."""
     whole = Network(
         _lowest(network.rows),
         _lowest(network.columns),
@@ -47,6 +54,47 @@ def stages(network: Network, data: Seen) -> list[Stage]:
         for depth in range(len(side.down))
     ]
     return [Stage(whole, lambda: data), *above]
+
+
+def machines(network: Network, data: Seen) -> list[Stage]:
+    """Of machines, in their order: for every stack the layer over entries, then those above."""
+    sides = (network.rows, network.columns, data), (network.columns, network.rows, data.T)
+    return [
+        stage
+        for side, other, seen in sides
+        if isinstance(side, DenseSide)
+        for stage in (
+            _machine_over_entries(side, other, seen),
+            *(_machine_over_codes(side, depth, seen) for depth in range(len(side.down))),
+        )
+    ]
+
+
+def _machine_over_entries(side: DenseSide, other: Side, seen: Seen) -> Stage:
+    weights = side.entry.values_weight
+    assert weights is not None
+    machine = Machine(weights, side.entry.bias, unit="gaussian", normalize=side.entry.normalize)
+
+    def unroll() -> None:
+        if isinstance(other, Table):
+            other.vectors.data.copy_(weights)
+            other.row_bias.data.copy_(machine.visible_bias)
+
+    return Stage(machine, lambda: seen, unroll)
+
+
+def _machine_over_codes(side: DenseSide, depth: int, seen: Seen) -> Stage:
+    down, up = side.down[depth], side.up[len(side.up) - 1 - depth]
+    assert isinstance(down, nn.Linear)
+    assert isinstance(up, nn.Linear | Transposed)
+    machine = Machine(cast(nn.Parameter, down.weight), down.bias, unit="bernoulli", upright=True)
+
+    def unroll() -> None:
+        if isinstance(up, nn.Linear):
+            up.weight.data.copy_(down.weight.T)
+        up.bias.data.copy_(machine.visible_bias)
+
+    return Stage(machine, _codes(side, depth, seen), unroll)
 
 
 def _lowest(side: Side) -> Side:

@@ -10,7 +10,7 @@ import torch
 from recae.nn.encoders import Dense
 from recae.nn.encoders.dense import DenseSide
 from recae.nn.network import Network
-from recae.nn.pretraining import Layer, complete, stages
+from recae.nn.pretraining import Layer, complete, machines, stages
 from recae.nn.sides import Seen, Table, encode
 from recae.nn.training import Training, train
 from tests.nn.test_sparse import structure_of
@@ -97,3 +97,27 @@ def test_layers_learn_from_batches_too() -> None:
     network, data = problem()
     for stage in stages(network, data):
         train(stage.learner, stage.data(), replace(SETTINGS, steps=5, batch_size=4))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_machines_are_unrolled_into_the_stack(tied: bool) -> None:
+    """Hinton and Salakhutdinov 2006: a decoder begins as the transposed encoder."""
+    torch.manual_seed(0)
+    structure, _ = structure_of(12, 15, 0.5)
+    signal = torch.randn(12)[structure.row_of_entry] * torch.randn(15)[structure.columns.long()]
+    side = Dense(hidden=(6, 5), tied=tied).side(replace(READS, activation="sigmoid"))
+    network = Network(side, Table(15, 6, scale=0.1), dropout=0.0)
+    found = machines(network, Seen.everything(structure, signal))
+    assert len(found) == 3
+    before = [p.detach().clone() for p in side.down.parameters()]
+    for stage in found:
+        fitted = train(stage.learner, stage.data(), SETTINGS)
+        stage.learner.load_state_dict(fitted.state_dict())
+        stage.settle()
+    assert side.entry.values_weight is not None
+    assert torch.equal(network.columns.vectors, side.entry.values_weight)  # type: ignore[arg-type]
+    assert not any(map(torch.equal, before, side.down.parameters()))
+    for down, up in zip(side.down, reversed(list(side.up)), strict=True):
+        x = torch.rand(3, down.out_features)
+        torch.testing.assert_close(up(x), x @ down.weight + up.bias)
+        assert up.bias.abs().sum() > 0
