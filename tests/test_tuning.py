@@ -111,6 +111,18 @@ def test_inner_splits(tmp_path: Path) -> None:
     assert only.digest == second.digest
 
 
+def test_lists_are_judged_at_the_length_that_the_space_says(tmp_path: Path) -> None:
+    text = '[[space]]\nmodels = ["ease"]\nl2 = [1.0, 10.0]\n'
+    losses = {}
+    for head in ("", "[evaluation]\nn = 3\n"):
+        spaces = read_spaces(space(tmp_path, text, head=head))
+        study = Study(spaces, "ease")
+        study.run(1)
+        losses[study.trials[0].measure] = study.trials[0].loss
+    assert set(losses) == {"1 - NDCG@10", "1 - NDCG@3"}
+    assert len(set(losses.values())) == 2
+
+
 SPACE_MISTAKES: dict[str, tuple[str, str]] = {
     "no such model": (
         '[[space]]\nmodels = ["mff"]',
