@@ -14,8 +14,14 @@ from recae.nn.training import Training
 _PLAIN: Final = Training(
     objective="reconstruct", steps=200, learning_rate=0.005, weight_decay=2.0, ema=0.95
 )
-_IN_BATCHES: Final = Training(steps=200, batch_size=128, weight_decay=2.0, ema=0.95)
 _CODE: Final[dict[str, Any]] = {"items": "table", "dropout": 0.0, "training": _PLAIN}
+_SEQUENCE: Final[dict[str, Any]] = {
+    "items": "table",
+    "k": 64,
+    "training": Training(
+        steps=120, hide=(0.1, 0.3), learning_rate=0.012, weight_decay=6.0, ema=0.95
+    ),
+}
 
 TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder": _CODE | {"k": 16},
@@ -25,8 +31,8 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
     "autoencoder-cross-entropy": _CODE
     | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
-    "autoencoder-recurrent": _CODE | {"encoder": Recurrent(), "training": _IN_BATCHES},
-    "autoencoder-convolutional": _CODE | {"encoder": Convolutional(), "training": _IN_BATCHES},
+    "autoencoder-recurrent": _SEQUENCE | {"encoder": Recurrent(longest=20)},
+    "autoencoder-convolutional": _SEQUENCE | {"encoder": Convolutional(longest=20)},
 }
 """By the name of the idea; the code's size, penalties and steps were chosen on validation ratings
 (docs/autoencoders.md)."""
