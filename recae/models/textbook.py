@@ -1,7 +1,8 @@
 """The autoencoders of the textbook on users' rating vectors, by name: settings of `AutoRec`.
 
 All of them read a user's ratings, less the baseline, and that they were given; the decoder's last
-layer is a table of items. They differ in what keeps the code from being a copy.
+layer is a table of items. They differ in what keeps the code from being a copy. Sizes, penalties
+and steps suit ml-latest-small; pipelines/autoencoders-*.toml have those that were tuned.
 """
 
 from __future__ import annotations
@@ -20,27 +21,40 @@ from recae.nn.encoders import (
 from recae.nn.training import Training
 
 _PLAIN: Final = Training(
-    objective="reconstruct", steps=200, learning_rate=0.005, weight_decay=2.0, ema=0.95
+    objective="reconstruct", steps=200, learning_rate=0.02, weight_decay=12.0, ema=0.95
 )
-_IN_BATCHES: Final = Training(steps=200, batch_size=128, weight_decay=2.0, ema=0.95)
 _SHORT: Final = replace(_PLAIN, steps=100, learning_rate=0.01)
+_HIDING: Final = Training(steps=200, learning_rate=0.008, weight_decay=4.0, ema=0.95)
 _CODE: Final[dict[str, Any]] = {"items": "table", "dropout": 0.0, "training": _PLAIN}
+_STACK: Final[dict[str, Any]] = _CODE | {
+    "k": 32,
+    "encoder": Dense(hidden=(64,)),
+    "training": replace(_SHORT, learning_rate=0.004, weight_decay=8.0),
+}
+_SEQUENCE: Final[dict[str, Any]] = _CODE | {
+    "dropout": 0.4,
+    "training": replace(_HIDING, steps=120, hide=(0.1, 0.3), learning_rate=0.012, weight_decay=6.0),
+}
 
 TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
-    "autoencoder": _CODE | {"k": 16},
-    "autoencoder-stacked": _CODE | {"k": 16, "encoder": Dense(hidden=(64,))},
-    "autoencoder-tied": _CODE | {"encoder": Dense(tied=True)},
-    "autoencoder-denoising": _CODE
-    | {"training": Training(objective="denoise", steps=200, weight_decay=2.0, ema=0.95)},
+    "autoencoder": _CODE | {"k": 32},
     # Wider than what almost any user has rated.
     "autoencoder-overcomplete": _CODE
     | {"k": 600, "training": replace(_SHORT, steps=50, weight_decay=16.0, noise=0.5)},
+    "autoencoder-cross-entropy": _CODE
+    | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
+    "autoencoder-stacked": _STACK,
+    "autoencoder-tied": _CODE | {"k": 32, "encoder": Dense(tied=True)},
+    "autoencoder-pretrained": _STACK | {"pretraining": "layerwise"},
+    "autoencoder-rbm": _STACK | {"activation": "sigmoid", "pretraining": "rbm"},
+    "autoencoder-denoising": _CODE
+    | {"training": replace(_HIDING, objective="denoise", noise=0.25, weight_decay=8.0)},
     "autoencoder-sparse": _CODE
     | {
         "k": 300,
         "activation": "sigmoid",
         "encoder": Dense(sparsity=0.05, sparsity_target=0.1),
-        "training": replace(_PLAIN, learning_rate=0.02, weight_decay=4.0),
+        "training": replace(_PLAIN, weight_decay=4.0),
     },
     "autoencoder-k-sparse": _CODE
     | {
@@ -54,33 +68,16 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     | {
         "k": 32,
         "encoder": Variational(hidden=(128,), beta=1.75),
-        "training": Training(steps=200, learning_rate=0.0047, weight_decay=4.0, ema=0.95),
+        "training": replace(_HIDING, learning_rate=0.0047),
     },
-    "autoencoder-cross-entropy": _CODE
-    | {"baseline": "none", "output": "sigmoid", "head": "cross-entropy"},
-    "autoencoder-recurrent": _CODE | {"encoder": Recurrent(), "training": _IN_BATCHES},
-    "autoencoder-convolutional": _CODE | {"encoder": Convolutional(), "training": _IN_BATCHES},
-    "autoencoder-pretrained": _CODE
-    | {"k": 16, "encoder": Dense(hidden=(64,)), "pretraining": "layerwise"},
-    "autoencoder-rbm": _CODE
-    | {
-        "k": 16,
-        "activation": "sigmoid",
-        "encoder": Dense(hidden=(64,)),
-        "pretraining": "rbm",
-    },
-    "autoencoder-kernelized": _CODE
-    | {
-        "encoder": Kernelized(hidden=(128,)),
-        "training": Training(steps=200, learning_rate=0.008, weight_decay=4.0, ema=0.95),
-    },
+    "autoencoder-recurrent": _SEQUENCE | {"encoder": Recurrent(longest=20)},
+    "autoencoder-convolutional": _SEQUENCE | {"encoder": Convolutional(longest=20)},
+    "autoencoder-kernelized": _CODE | {"encoder": Kernelized(hidden=(128,)), "training": _HIDING},
     "autoencoder-nade": _CODE
     | {
         "baseline": "none",
         "encoder": Ordinal(levels=10),
         "head": "nade",
-        "training": Training(steps=200, learning_rate=0.01, weight_decay=4.0, ema=0.95),
+        "training": replace(_HIDING, learning_rate=0.01),
     },
 }
-"""By the name of the idea; the code's size, penalties and steps were chosen on validation ratings
-(docs/autoencoders.md)."""

@@ -25,9 +25,9 @@ class Convolutional(SequenceSettings):
     """Convolutions and pooling over the sequence."""
 
     kind: Literal["convolutional"] = "convolutional"
-    channels: tuple[int, ...] = (32, 32)
+    channels: tuple[int, ...] = (16, 16)
     """Of each layer; a layer halves the steps."""
-    window: int = 5
+    window: int = 3
     """Steps that a convolution sees at once; odd, so that there is one in the middle."""
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class Recurrent(SequenceSettings):
     """An LSTM over the sequence."""
 
     kind: Literal["recurrent"] = "recurrent"
-    units: int = 32
+    units: int = 16
     """Of the LSTM, and of the one that decodes."""
 
     def __post_init__(self) -> None:
