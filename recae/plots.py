@@ -7,7 +7,8 @@ never touched, and nothing needs a display.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, Final
 
 import numpy as np
@@ -221,6 +222,61 @@ _BESIDE: Final = (
     ((-5, -5), "right", "top"),
 )
 """Where a name may stand: offset in points, and how it is aligned there."""
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x: str,
+    y: str,
+    log: bool = False,
+    title: str = "",
+) -> Figure:
+    """One line a series, named at its end: name -> (xs, ys). `log`: the horizontal scale."""
+    figure, axes = _figure(7.2, 4.2)
+    for (name, (xs, ys)), colour in zip(series.items(), cycle(_KINDS), strict=False):
+        axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=3.5, label=name)
+    if log:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+    _described(axes, x, y, title)
+    figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
+    return figure
+
+
+def histograms(
+    values: Mapping[str, NDArray[Any]], *, x: str, bins: int | Sequence[float] = 40, title: str = ""
+) -> Figure:
+    """Outlines of how often values occur, as shares of each series: name -> values."""
+    figure, axes = _figure(7.2, 4.2)
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
+    for (name, found), colour in zip(values.items(), cycle(_KINDS), strict=False):
+        shares = np.histogram(found, edges)[0] / max(len(found), 1)
+        axes.stairs(shares, edges, color=colour, linewidth=2, label=name)
+    _described(axes, x, "share", title)
+    figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
+    return figure
+
+
+def scatter(
+    xs: NDArray[Any], ys: NDArray[Any], *, x: str, y: str, log: bool = False, title: str = ""
+) -> Figure:
+    """A dot a pair, with the diagonal on which both are equal. `log`: both scales."""
+    figure, axes = _figure(5.6, 5.2)
+    axes.axline((1, 1), slope=1, color=_FAINT, linewidth=1)
+    axes.scatter(xs, ys, s=10, color=_KINDS[0], alpha=0.4, linewidths=0)
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    _described(axes, x, y, title)
+    return figure
+
+
+def _described(axes: Axes, x: str, y: str, title: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title, loc="left", color=_INK, fontsize=11)
+    axes.grid(axis="y", color=_GRID)
 
 
 def _colour(low: float, high: float) -> str:
