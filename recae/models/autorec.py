@@ -1,9 +1,6 @@
-"""The family: a baseline and a product of two sides, each a table or an encoder.
+"""The family at work: what its members learn, predict, fold in and keep.
 
-    r_ui = b_ui + beta_u + beta_i + <p_u, q_i>
-
-Two tables are biased matrix factorization, a table and an encoder are AutoRec, two encoders are
-Dual AutoRec: one network, one loop, so that the comparison between them is of the sides alone.
+What they are, and which settings go together, is in `recae.models.family`.
 Shapes: U users of a history, N items, K = k code size, R ratings.
 """
 
@@ -11,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypeAlias, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -19,42 +16,32 @@ from numpy.typing import NDArray
 
 from recae import splits
 from recae.errors import DataError, RecaeError
-from recae.features import Coding
 from recae.ids import Rows
 from recae.metrics import rmse
+from recae.models import presets
 from recae.models.base import Fitted, Floats, Lesson, Places, Recommender, dots
 from recae.models.bridge import (
     arrays,
-    check_device,
     coded,
     device_of,
     load_weights,
-    matrix_of,
     numpy_of,
     seeded,
-    structure,
     weight_in,
     weights_of,
 )
 from recae.models.digests import history_digests
+from recae.models.family import Family
 from recae.models.fits import Arrays, Fit, Pass, fit_in_a_row
-from recae.models.kernel import Kernel, Process, Users
+from recae.models.kernel import Process, Users
 from recae.models.levels import Levels, Spread, levels_of
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
-from recae.nn.activations import Activation
-from recae.nn.encoders import Dense, Encoder, Reads
-from recae.nn.heads import Head, Nade, Scaled, Squares
+from recae.nn.heads import Nade
 from recae.nn.network import Network
 from recae.nn.pretraining import machines, stages
-from recae.nn.sides import Seen, Side, Sum, Table, Tied, encode
-from recae.nn.training import DivergedError, Progress, Report, Training, check_choices, train
+from recae.nn.sides import Seen, Sum, Table, Tied, encode
+from recae.nn.training import DivergedError, Progress, Report, train
 from recae.ratings import Ratings
-
-_Shares: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-SideKind: TypeAlias = Literal["encoder", "table", "table+mask"]
-
-_INITIAL_SCALE = 0.03
-"""Standard deviation of initial weights; on inner validation 0.01 to 0.05 were equal, 0.1 worse."""
 
 _HIDDEN = 0.1
 """Share of the ratings that levels are learned from."""
@@ -90,122 +77,16 @@ _ARRAYS = tuple(f.name for f in fields(_Learned) if f.name not in _OBJECTS)
 
 
 @dataclass(eq=False)
-class AutoRec(Recommender):
+class AutoRec(Family):
     """Masked-loss autoencoders on ratings, and matrix factorization as their plainest member.
 
     Use the presets: `AutoRec.dual`, `.item`, `.user`, `.paper_item`, `.paper_user`, `.mf`,
-    `.svdpp`; every one takes the fields below as keywords.
+    `.svdpp`; every one takes the fields of `Family` as keywords.
     """
-
-    users: SideKind = "encoder"
-    """Where user vectors come from; `table+mask` is SVD++'s: free vectors plus implicit sets."""
-    items: SideKind = "encoder"
-    """Where item vectors come from."""
-    encoder: Encoder = field(default_factory=Dense)
-    """What the network of an encoded side is; one file each in `recae.nn.encoders`."""
-    k: int = 64
-    """Code size."""
-    activation: Activation = "tanh"
-    """Of the codes, and of hidden layers."""
-    output: Activation = "identity"
-    """Of the predictions. With any but `identity` these go from the lowest stars (0) to the highest
-    (1), and ratings are learned as they are, without a baseline."""
-    dropout: float = 0.4
-    """On the codes of both sides, while training."""
-    baseline: Literal["shrunk", "mean", "none"] = "shrunk"
-    """What is subtracted from the ratings before they are encoded and learned: mu + b_u + b_i, the
-    mean rating, or nothing (the paper's)."""
-    mask_channel: bool = True
-    """Encoders also read *that* an item was rated."""
-    normalize: bool = True
-    """Encoders divide by the square root of the number of ratings they read."""
-    bias_head: bool = True
-    """Encoders give a bias beside the code."""
-    side_data: bool = True
-    """Encoders also read side data of their rows, where ratings come with any; tables cannot."""
-    refine: bool = False
-    """Encoded users: take the code as what is to be expected, and fit it to the user's own ratings
-    by one ALS half-step on the item vectors. A table's new users always need that step."""
-    ridge: float = 40.0
-    """Penalty of that half-step."""
-    kernel: Kernel = field(default_factory=Kernel)
-    """What the half-step of refined users takes into account beside their codes."""
-    head: Literal["stars", "cross-entropy", "nade", "ordinal"] = "stars"
-    """`stars`: the score is the prediction, and costs its squared error. `cross-entropy`: the cost
-    is that of a sigmoid output on ratings brought to 0-1. `nade`: the score makes every level
-    likelier or less than the one below, the cost is CF-NADE's, and the prediction is what is
-    expected; ratings are learned as they are. `ordinal`: the score is that of a
-    cumulative model of the levels, so that there is a chance for every star; the prediction is what
-    is expected. The network is that of `stars`, and trained twice: levels are learned from a tenth
-    hidden from the first.
-    """
-    pretraining: Literal["none", "layerwise", "rbm"] = "none"
-    """`layerwise`: before the whole is trained, every layer of a stack learns to reconstruct what
-    is below it, each for as many steps as `training` has. `rbm`: it learns so as a restricted
-    Boltzmann machine, whose units are sigmoid."""
-    training: Training = field(default_factory=Training)
-    device: str = "auto"
-    """`auto`: CUDA where there is one, else CPU; or a torch device."""
 
     _learned: _Learned | None = field(default=None, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1, not {self.k}")
-        check_choices(self)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        if not 0 < self.ridge < float("inf"):
-            raise ValueError(f"ridge must be positive and finite, not {self.ridge}")
-        if self.kernel and not (self.users == "encoder" and self.refine):
-            raise ValueError("a kernel needs refined users: users = encoder and refine = true")
-        check_device(self.device)
-        self.encoder.check(self.activation, residuals=self.baseline != "none")
-        self._check_output()
-        encoded = "encoder" in (self.users, self.items)
-        stack = isinstance(self.encoder, Dense) and self.encoder.hidden
-        if self.pretraining != "none" and not (encoded and stack):
-            raise ValueError(
-                f"pretraining = {self.pretraining} needs layers to go through: set users or items "
-                "= encoder, encoder.kind = dense and encoder.hidden"
-            )
-        if self.pretraining == "rbm" and self.activation != "sigmoid":
-            raise ValueError(
-                f"pretraining = rbm learns units that are on or off: set activation = sigmoid, not "
-                f"{self.activation}"
-            )
-
-    def _check_output(self) -> None:
-        if self.head == "cross-entropy" and self.output != "sigmoid":
-            raise ValueError("head = cross-entropy needs chances: set output = sigmoid")
-        if self.head in ("nade", "ordinal") and self.output != "identity":
-            raise ValueError(f"head = {self.head} bends the scores itself: set output = identity")
-        if not self._bent:
-            return
-        bending = "head = nade" if self.head == "nade" else f"output = {self.output}"
-        if self.baseline != "none":
-            raise ValueError(f"{bending} learns raw ratings: set baseline = none")
-        if self.users != "encoder" or self.refine:
-            raise ValueError(
-                f"{bending} leaves no half-step to be solved for: set users = encoder "
-                "and refine = false"
-            )
-
-    @property
-    def _bent(self) -> bool:
-        """Predictions are not the scores, but what the network's head makes of them."""
-        return self.output != "identity" or self.head == "nade"
-
     # --- learning
-
-    @property
-    def steps(self) -> int:
-        layers = 0
-        if self.pretraining != "none":
-            assert isinstance(self.encoder, Dense)
-            sides = (self.users, self.items).count("encoder")
-            layers = sides * len(self.encoder.hidden) + (sides if self.pretraining == "rbm" else 1)
-        return self.training.steps * (1 + layers) * (2 if self.head == "ordinal" else 1)
 
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
@@ -280,31 +161,6 @@ class AutoRec(Recommender):
         fit_in_a_row([*before, whole], report, lesson.resume)
         return network.eval()
 
-    def _check_ratings(self, ratings: Ratings) -> None:
-        """Raises DataError where settings and ratings do not go together."""
-        if self.kernel.times and ratings.times is None:
-            raise DataError("kernel.times needs times, and the ratings have none: leave it out")
-        encoded = "encoder" in (self.users, self.items)
-        if encoded and self.encoder.reads_times and ratings.times is None:
-            raise DataError(
-                f"encoder = {self.encoder.kind} reads ratings in time order, and these have no "
-                "times: name their column, or choose another encoder"
-            )
-        training = self.training
-        if self.dropout or training.noise or training.weight_decay or training.l2:
-            return
-        if training.objective != "reconstruct" or self.encoder.constrained:
-            return
-        sides = {"user": (self.users, ratings.items), "item": (self.items, ratings.users)}
-        for side, (kind, read) in sides.items():
-            if kind == "encoder" and self.k >= len(read):
-                raise DataError(
-                    f"k = {self.k} is overcomplete for {side} codes: {len(read)} numbers can be "
-                    "copied into it without learning anything. Choose a smaller k or a constraint: "
-                    "training.objective = split or denoise, training.noise, weight_decay or l2, "
-                    "dropout, or an encoder that pays for its codes"
-                )
-
     def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,
         as it would without levels."""
@@ -361,91 +217,6 @@ class AutoRec(Recommender):
         vectors = learned.item_vectors
         return Process(self.kernel, self.ridge, vectors, rated=rated, known=learned.item_known)
 
-    def _network(self, n_users: int, n_items: int, shares: _Shares | None) -> Network:
-        known = [0 if coding is None else len(coding.names) for coding in self._codings]
-        users = self._side(self.users, n_users, n_items, known[0])
-        items = self._side(self.items, n_items, n_users, known[1])
-        return Network(users, items, dropout=self.dropout, head=self._head(shares))
-
-    def _shares(self, train_on: Ratings) -> _Shares | None:
-        """Levels in the network's unit, and how often each occurs: what the head is to begin with;
-        None where it needs no levels."""
-        if self.head != "nade":
-            return None
-        levels = levels_of(train_on, least=1)
-        counts = np.bincount(np.searchsorted(levels, train_on.stars))
-        shares = (counts / len(train_on)).astype(np.float32)
-        return torch.from_numpy(levels / self._unit), torch.from_numpy(shares)
-
-    def _head(self, shares: _Shares | None) -> Head:
-        if shares is not None:
-            return Nade(*shares)
-        if self.output == "identity":
-            return Squares()
-        low, high = self._span
-        return Scaled(low, high, activation=self.output, entropy=self.head == "cross-entropy")
-
-    @property
-    def _span(self) -> tuple[float, float]:
-        """The scale in the network's unit."""
-        low, high = self.fitted.scale
-        return low / float(self._unit), high / float(self._unit)
-
-    def _side(self, kind: SideKind, n_rows: int, n_columns: int, n_known: int) -> Side:
-        reads = Reads(
-            n_columns,
-            self.k,
-            self.activation,
-            values=True,
-            mask=self.mask_channel,
-            side=n_known,
-            normalize=self.normalize,
-            bias_head=self.bias_head,
-            scale=_INITIAL_SCALE,
-            span=self._span if self.baseline == "none" else None,
-        )
-        table = Table(n_rows, self.encoder.width(self.k), scale=_INITIAL_SCALE)
-        match kind:
-            case "table":
-                return table
-            case "table+mask":
-                # SVD++ has one linear layer over what was rated, whatever the encoder.
-                of_mask = replace(
-                    reads, activation="identity", values=False, mask=True, side=0, bias_head=False
-                )
-                return Sum(table, Dense().side(of_mask))
-        return self.encoder.side(reads)
-
-    @property
-    def _codings(self) -> tuple[Coding | None, Coding | None]:
-        """How side data of users and of items are read; None where they are not."""
-        users, items = self.fitted.user_coding, self.fitted.item_coding
-        return (
-            users if self.side_data and self.users == "encoder" else None,
-            items if self.side_data and self.items == "encoder" else None,
-        )
-
-    def _seen(self, ratings: Ratings, device: torch.device, *, items_too: bool) -> Seen:
-        """Ratings over the model's items, with what is known of their users, and of the items."""
-        residuals = torch.from_numpy(self._residuals(ratings)).to(device)
-        of_users, of_items = self._codings
-        users = coded(of_users, ratings.user_features, ratings.users)
-        items = coded(of_items, ratings.item_features, ratings.items) if items_too else None
-        times = ratings.times if self.encoder.reads_times else None
-        return Seen.everything(
-            structure(ratings.matrix, device),
-            residuals,
-            None if users is None else matrix_of(users, device),
-            None if items is None else matrix_of(items, device),
-            None if times is None else torch.from_numpy(times).to(device),
-        )
-
-    @property
-    def _users_by_times(self) -> bool:
-        """What is known of a user depends on when the ratings came."""
-        encoded = self.users == "encoder" and self.encoder.reads_times
-        return encoded or bool(self.kernel.times)
-
     def known(self, history: Ratings) -> Rows:
         """As for every model; where users are known by the times of their ratings, these must be
         the learned ones too, if the history has any."""
@@ -462,17 +233,6 @@ class AutoRec(Recommender):
 
     def _known_items(self) -> NDArray[np.bool_]:
         return self._get().item_known
-
-    def _residuals(self, ratings: Ratings) -> Floats:
-        """What the network learns, in its unit: [R]."""
-        match self.baseline:
-            case "shrunk":
-                residuals = self.fitted.baseline.residuals(ratings)
-            case "mean":
-                residuals = ratings.stars - np.float32(self.fitted.baseline.mu)
-            case "none":
-                residuals = ratings.stars
-        return residuals / self._unit
 
     def _in_stars(self, report: Report) -> Report:
         """The loop knows its own unit only."""
@@ -714,81 +474,34 @@ class AutoRec(Recommender):
     @classmethod
     def dual(cls, **settings: Any) -> Self:
         """Dual AutoRec: encoders on both sides, users refined by a half-step around their codes."""
-        return cls(**_DUAL | settings)
+        return cls(**presets.DUAL | settings)
 
     @classmethod
     def item(cls, **settings: Any) -> Self:
         """I-AutoRec (Sedhain et al. 2015) on residuals, with mask channel and hidden targets."""
-        return cls(**_ITEM | settings)
+        return cls(**presets.ITEM | settings)
 
     @classmethod
     def user(cls, **settings: Any) -> Self:
         """U-AutoRec (Sedhain et al. 2015) on residuals, with mask channel and hidden targets."""
-        return cls(**_USER | settings)
+        return cls(**presets.USER | settings)
 
     @classmethod
     def paper_item(cls, **settings: Any) -> Self:
         """I-AutoRec as published: raw ratings, sigmoid code, reconstruction, L2 in the loss."""
-        return cls(**_PAPER_ITEM | settings)
+        return cls(**presets.PAPER_ITEM | settings)
 
     @classmethod
     def paper_user(cls, **settings: Any) -> Self:
         """U-AutoRec as published: raw ratings, sigmoid code, reconstruction, L2 in the loss."""
-        return cls(**_PAPER_USER | settings)
+        return cls(**presets.PAPER_USER | settings)
 
     @classmethod
     def mf(cls, **settings: Any) -> Self:
         """Biased matrix factorization (Koren, Bell and Volinsky 2009), by the same loop."""
-        return cls(**_MF | settings)
+        return cls(**presets.MF | settings)
 
     @classmethod
     def svdpp(cls, **settings: Any) -> Self:
         """SVD++ (Koren 2008): matrix factorization plus an encoder of what was rated."""
-        return cls(**_SVDPP | settings)
-
-
-_PAPER: dict[str, Any] = {
-    "k": 128,
-    "activation": "sigmoid",
-    "dropout": 0.0,
-    "baseline": "none",
-    "mask_channel": False,
-    "normalize": False,
-    "bias_head": False,
-    "ridge": 20.0,
-    "training": Training(
-        objective="reconstruct",
-        learning_rate=0.012,
-        weight_decay=0.0,
-        l2=120.0,
-        shrink_biases=False,
-        ema=0.95,
-    ),
-}
-_PAPER_ITEM: dict[str, Any] = _PAPER | {"users": "table"}
-_PAPER_USER: dict[str, Any] = _PAPER | {"items": "table"}
-_DUAL: dict[str, Any] = {
-    "dropout": 0.3,
-    "refine": True,
-    "ridge": 60.0,
-    "training": Training(weight_decay=6.0),
-}
-_ITEM: dict[str, Any] = {
-    "users": "table",
-    "ridge": 10.0,
-    "training": Training(hide=(0.2, 0.4), learning_rate=0.008, weight_decay=4.0),
-}
-_USER: dict[str, Any] = {
-    "items": "table",
-    "training": Training(hide=(0.1, 0.3), learning_rate=0.008, weight_decay=6.0),
-}
-_TABLES: dict[str, Any] = {
-    "items": "table",
-    "dropout": 0.5,
-    "ridge": 4.0,
-    "training": Training(
-        objective="reconstruct", steps=200, learning_rate=0.01, weight_decay=0.0, l2=10.0, ema=0.95
-    ),
-}
-_MF: dict[str, Any] = _TABLES | {"users": "table"}
-_SVDPP: dict[str, Any] = _TABLES | {"users": "table+mask"}
+        return cls(**presets.SVDPP | settings)
