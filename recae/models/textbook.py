@@ -72,12 +72,14 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     },
     "autoencoder-recurrent": _SEQUENCE | {"encoder": Recurrent(longest=20)},
     "autoencoder-convolutional": _SEQUENCE | {"encoder": Convolutional(longest=20)},
-    "autoencoder-kernelized": _CODE | {"encoder": Kernelized(hidden=(128,)), "training": _HIDING},
+    "autoencoder-kernelized": _CODE
+    | {"dropout": 0.4, "encoder": Kernelized(sparsity=0.1), "training": _HIDING},
     "autoencoder-nade": _CODE
     | {
         "baseline": "none",
+        "dropout": 0.5,
         "encoder": Ordinal(levels=10),
         "head": "nade",
-        "training": replace(_HIDING, learning_rate=0.01),
+        "training": replace(_HIDING, learning_rate=0.03, weight_decay=2.0, shrink_biases=False),
     },
 }
