@@ -75,9 +75,13 @@ def _machine_over_entries(side: DenseSide, other: Side, seen: Seen) -> Stage:
     assert weights is not None
     machine = Machine(weights, side.entry.bias, unit="gaussian", normalize=side.entry.normalize)
 
+    # A row's machine has weights divided by the root of its entries, and the decoder one for all.
+    counts = seen.counts.clamp(min=1)
+    usual = counts.sqrt().sum() / counts.sum() if side.entry.normalize else 1.0
+
     def unroll() -> None:
         if isinstance(other, Table):
-            other.vectors.data.copy_(weights)
+            other.vectors.data.copy_(usual * weights)
             other.row_bias.data.copy_(machine.visible_bias)
 
     return Stage(machine, lambda: seen, unroll)
