@@ -1,13 +1,15 @@
-"""Every autoencoder of the textbook on two data sets: each tuned alike, and all in one table.
+"""Every autoencoder of the textbook: each tuned alike, and all in one table.
 
     python pipelines/autoencoders.py tune DATA [MODEL ...] [--trials 6]
-    python pipelines/autoencoders.py score [DATA ...] [--seeds 0,1,2] [--out FILE.md]
+    python pipelines/autoencoders.py score [--seeds 0,1,2] [--out FILE.md]
 
-DATA: ml-latest-small, ml-1m. `tune` searches the settings of each model with the same number of
-trials on validation ratings alone, the first being the model as it is by default, and writes the
-best into autoencoders-DATA.toml beside this file; nothing of the test ratings is read. `score`
-trains these recipes and prints the table of docs/autoencoders.md: test RMSE of models that predict
-stars, NDCG@100 of all, mean and standard deviation over seeds, and seconds of a fit.
+`tune` searches the settings of each model that predicts stars with the same number of trials on
+validation ratings alone, the first being the model as it is by default, and writes the best into the
+recipe of DATA beside this file; nothing of the test ratings is read. Models that only rank are tuned
+by `recae tune` with the spaces of top-n-*.toml. `score` trains the recipes of both kinds on
+ml-latest-small and on ML-1M and prints the table of docs/autoencoders.md: test RMSE of models that
+predict stars, NDCG@100 for unseen users of those that only rank; mean and standard deviation over
+seeds, and seconds of a fit.
 """
 
 from __future__ import annotations
@@ -30,7 +32,17 @@ from recae.tuning.spaces import flat, parse_spaces
 
 HERE: Final = Path(__file__).resolve().parent
 SPACES: Final = HERE / "spaces" / "autoencoders.toml"
-DATA: Final = ("ml-latest-small", "ml-1m")
+RECIPES: Final = {
+    "ml-latest-small": "autoencoders-ml-latest-small",
+    "ml-1m": "autoencoders-ml-1m",
+    "leave-last-ml-latest-small": "leave-last-ml-latest-small",
+    "leave-last-ml-100k": "leave-last-ml-100k",
+}
+"""By the data, which are those of the file of spaces of that name."""
+TABLE: Final = {
+    "ml-latest-small": ("autoencoders-ml-latest-small", "top-n-ml-latest-small"),
+    "ML-1M": ("autoencoders-ml-1m", "top-n-ml-1m"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.do == "tune":
             tune(arguments.data, arguments.model, arguments.trials)
         else:
-            print(score(arguments.data or list(DATA), arguments.seeds, arguments.out))
+            print(score(arguments.seeds, arguments.out))
     except RecaeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
@@ -50,14 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def spaces(data: str) -> Spaces:
     """What may be chosen is the same everywhere; where it is judged is as in that data's recipe."""
     around = read_toml(HERE / "spaces" / f"{data}.toml")
-    same = {key: around[key] for key in ("data", "split", "inner_seeds")}
+    same = {key: around[key] for key in ("data", "split", "inner_seeds") if key in around}
     return parse_spaces(read_toml(SPACES) | same, f"{SPACES} on {data}")
 
 
 def tune(data: str, models: Sequence[str], trials: int) -> None:
     """Search, and write what was found after each model. Raises RecaeError."""
     searched = spaces(data)
-    path = HERE / f"autoencoders-{data}.toml"
+    path = HERE / f"{RECIPES[data]}.toml"
     for model in models or searched.choices:
         study = Study(searched, model, listener=StudyListener(on_finish=_said))
         study.run(trials)
@@ -75,7 +87,7 @@ def _said(trial: Trial) -> None:
 def _put(path: Path, model: str, settings: dict[str, Any]) -> None:
     """The block of a model into a recipe, in place of the one that is there."""
     raw = read_toml(path)
-    blocks = {m["kind"]: m for m in raw.get("model", [])}
+    blocks = {m.get("name", m["kind"]): m for m in raw.get("model", [])}
     blocks[model] = {"kind": model} | settings
     head = path.read_text("utf-8").partition("[[model]]")[0].rstrip()
     texts = [
@@ -85,37 +97,41 @@ def _put(path: Path, model: str, settings: dict[str, Any]) -> None:
     path.write_text("\n\n".join([head, *texts]) + "\n", "utf-8")
 
 
-def score(data: Sequence[str], seeds: list[int] | None, out: Path | None) -> str:
+def score(seeds: list[int] | None, out: Path | None) -> str:
     """The table, a row a model."""
     rows: dict[str, dict[str, list[str]]] = {}
-    for place in data:
-        recipe = read_recipe(HERE / f"autoencoders-{place}.toml")
-        recipe = recipe if seeds is None else replace(recipe, seeds=seeds)
-        for raw in recipe.model:
-            # One model at a time: what was fitted is not kept until the end.
-            alone = replace(recipe, model=[raw], baseline=None, show=None)
-            outcomes = run(alone, listener=Listener(on_finish=_told)).outcomes
-            rows.setdefault(outcomes[0].plan.model, {})[place] = _cells(outcomes)
-    header = ["model", *(f"{place}: {what}" for place in data for what in _COLUMNS)]
-    missing = ["-"] * len(_COLUMNS)
+    for place, recipes in TABLE.items():
+        for name in recipes:
+            recipe = read_recipe(HERE / f"{name}.toml")
+            recipe = recipe if seeds is None else replace(recipe, seeds=seeds)
+            for raw in recipe.model:
+                # One model at a time: what was fitted is not kept until the end.
+                alone = replace(recipe, model=[raw], baseline=None, show=None)
+                outcomes = run(alone, listener=Listener(on_finish=_told)).outcomes
+                rows.setdefault(outcomes[0].plan.model, {})[place] = _cells(outcomes)
+    header = ["model", *(f"{place}: {what}" for place in TABLE for what in ("found", "seconds"))]
     lines = [header, ["---"] * len(header)]
     for model, found in rows.items():
-        lines.append([f"`{model}`", *(cell for p in data for cell in found.get(p, missing))])
+        lines.append([f"`{model}`", *(cell for p in TABLE for cell in found.get(p, ("-", "-")))])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if out is not None:
         out.write_text(table + "\n", "utf-8")
     return table
 
 
-_COLUMNS: Final = ("RMSE", "NDCG@100", "seconds")
-
-
 def _cells(outcomes: Sequence[Outcome]) -> list[str]:
-    stars = outcomes[0].model.predicts_stars
-    found = [outcome.evaluation.metrics for outcome in outcomes]
-    rmse = _mean([metrics["rmse"] for metrics in found]) if stars else "-"
-    ndcg = _mean([metrics["ndcg_at_100"] for metrics in found])
-    return [rmse, ndcg, f"{np.mean([outcome.seconds for outcome in outcomes]):.1f}"]
+    values = [_found(outcome)[1] for outcome in outcomes]
+    name, seconds = _found(outcomes[0])[0], np.mean([outcome.seconds for outcome in outcomes])
+    return [f"{name} {_mean(values)}", f"{seconds:.1f}"]
+
+
+def _found(outcome: Outcome) -> tuple[str, float]:
+    metrics = outcome.evaluation.metrics
+    return (
+        ("RMSE", metrics["rmse"])
+        if outcome.model.predicts_stars
+        else ("NDCG@100", metrics["ndcg_at_100"])
+    )
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -124,9 +140,9 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _told(outcome: Outcome) -> None:
-    plan, metrics = outcome.plan, outcome.evaluation.metrics
-    found = f"RMSE {metrics['rmse']:.4f}, NDCG@100 {metrics['ndcg_at_100']:.4f}"
-    print(f"{plan.model} (seed {plan.seed}): {found}, {outcome.seconds:.1f} s", flush=True)
+    plan, (name, value) = outcome.plan, _found(outcome)
+    what = f"{plan.model} (seed {plan.seed}): {name} {value:.4f}"
+    print(f"{plan.recipe_name}: {what}, {outcome.seconds:.1f} s", flush=True)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -135,11 +151,10 @@ def _arguments() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="do", required=True)
     tuned = commands.add_parser("tune")
-    tuned.add_argument("data", choices=DATA)
+    tuned.add_argument("data", choices=RECIPES)
     tuned.add_argument("model", nargs="*", help="none: all")
     tuned.add_argument("--trials", type=int, default=6)
     scored = commands.add_parser("score")
-    scored.add_argument("data", nargs="*", choices=[*DATA, []])
     scored.add_argument("--seeds", type=_numbers, help="instead of the recipes' own, like 0,1,2")
     scored.add_argument("--out", type=Path, help="a file for the table")
     return parser
