@@ -47,9 +47,9 @@ _N: Final = 100
 _TRAINING: Final = Training(
     objective="denoise",
     hide=(0.5, 0.5),
-    steps=1000,
+    steps=400,
     batch_size=500,
-    learning_rate=2e-3,
+    learning_rate=5e-3,
     weight_decay=0.1,
     shrink_biases=False,
     ema=0.98,
@@ -254,16 +254,16 @@ _VAE: Final[dict[str, Any]] = {
 }
 _RECVAE: Final[dict[str, Any]] = {
     "encoder": Variational(
-        hidden=(600,) * 5, residual=True, beta=0.005, beta_by="entry", prior="composite"
+        hidden=(300,) * 3, residual=True, beta=0.002, beta_by="entry", prior="composite"
     ),
     "activation": "silu",
     "training": Training(
         objective="denoise",
         hide=(0.5, 0.5),
-        steps=1200,
+        steps=360,
         batch_size=500,
-        alternate=(27, 9),
-        learning_rate=1e-3,
+        alternate=(9, 3),
+        learning_rate=5e-3,
         weight_decay=0.1,
         shrink_biases=False,
         ema=0.98,
