@@ -34,7 +34,7 @@ from recae.nn.activations import Activation
 from recae.nn.encoders import Dense, Encoder, Reads, Variational
 from recae.nn.heads import Multinomial
 from recae.nn.network import Network
-from recae.nn.sides import Seen, Table, Tied, encode
+from recae.nn.sides import Seen, Side, Table, Tied, encode
 from recae.nn.training import DivergedError, Training, check_choices, train
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -47,10 +47,11 @@ _N: Final = 100
 _TRAINING: Final = Training(
     objective="denoise",
     hide=(0.5, 0.5),
-    steps=1000,
+    steps=400,
     batch_size=500,
-    learning_rate=2e-3,
+    learning_rate=5e-3,
     weight_decay=0.1,
+    shrink_biases=False,
     ema=0.98,
 )
 
@@ -117,9 +118,11 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
             return {f"val/ndcg_at_{_N}": self._ndcg(validation)}
 
         with seeded(lesson.rng, device):
+            network = self._new_network()
+            _start_at_popularity(network.columns, likes)
             try:
                 self._network = train(
-                    self._new_network().to(device),
+                    network.to(device),
                     _seen(likes, device),
                     self.training,
                     validate=None if validation is None else validate,
@@ -222,6 +225,15 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
         return cls(**_RECVAE | settings)
 
 
+def _start_at_popularity(items: Side, likes: sparse.csr_array) -> None:
+    """Biases from which a code of zero ranks by popularity: logarithms of how often each item is
+    liked. Steps of a short training are too small to get there."""
+    assert isinstance(items, Table | Tied)
+    counts = np.asarray(likes.sum(axis=0), dtype=np.float32)
+    with torch.no_grad():
+        items.row_bias.copy_(torch.from_numpy(np.log1p(counts) - np.log1p(counts).mean()))
+
+
 def _seen(likes: sparse.csr_array, device: torch.device) -> Seen:
     return Seen.everything(structure(likes, device), torch.from_numpy(likes.data).to(device))
 
@@ -236,22 +248,24 @@ _VAE: Final[dict[str, Any]] = {
         warmup=0.5,
         learning_rate=2e-3,
         weight_decay=0.1,
+        shrink_biases=False,
         ema=0.98,
     ),
 }
 _RECVAE: Final[dict[str, Any]] = {
     "encoder": Variational(
-        hidden=(600,) * 5, residual=True, beta=0.005, beta_by="entry", prior="composite"
+        hidden=(300,) * 3, residual=True, beta=0.002, beta_by="entry", prior="composite"
     ),
     "activation": "silu",
     "training": Training(
         objective="denoise",
         hide=(0.5, 0.5),
-        steps=1200,
+        steps=360,
         batch_size=500,
-        alternate=(27, 9),
-        learning_rate=1e-3,
+        alternate=(9, 3),
+        learning_rate=5e-3,
         weight_decay=0.1,
+        shrink_biases=False,
         ema=0.98,
     ),
 }
