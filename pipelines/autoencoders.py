@@ -4,9 +4,9 @@
     python pipelines/autoencoders.py score [--seeds 0,1,2] [--out FILE.md]
 
 `tune` searches the settings of each model that predicts stars with the same number of trials on
-validation ratings alone, the first being the model as it is by default, and writes the best into the
-recipe of DATA beside this file; nothing of the test ratings is read. Models that only rank are tuned
-by `recae tune` with the spaces of top-n-*.toml. `score` trains the recipes of both kinds on
+validation ratings alone, the first being the model as it is by default, and writes the best into
+the recipe of DATA in the folder inner; nothing of the test ratings is read. Models that only rank are
+tuned by `recae tune` with the spaces of top-n-*.toml. `score` trains the recipes of both kinds on
 ml-latest-small and on ML-1M and prints the table of docs/autoencoders.md: test RMSE of models that
 predict stars, NDCG@100 for unseen users of those that only rank; mean and standard deviation over
 seeds, and seconds of a fit.
@@ -40,8 +40,8 @@ RECIPES: Final = {
 }
 """By the data, which are those of the file of spaces of that name."""
 TABLE: Final = {
-    "ml-latest-small": ("autoencoders-ml-latest-small", "top-n-ml-latest-small"),
-    "ML-1M": ("autoencoders-ml-1m", "top-n-ml-1m"),
+    "ml-latest-small": ("inner/autoencoders-ml-latest-small",),
+    "ML-1M": ("inner/autoencoders-ml-1m", "top-n-ml-1m"),
 }
 
 
@@ -69,7 +69,7 @@ def spaces(data: str) -> Spaces:
 def tune(data: str, models: Sequence[str], trials: int) -> None:
     """Search, and write what was found after each model. Raises RecaeError."""
     searched = spaces(data)
-    path = HERE / f"{RECIPES[data]}.toml"
+    path = HERE / "inner" / f"{RECIPES[data]}.toml"
     for model in models or searched.choices:
         study = Study(searched, model, listener=StudyListener(on_finish=_said))
         study.run(trials)
