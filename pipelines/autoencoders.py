@@ -5,8 +5,8 @@
 
 `tune` searches the settings of each model that predicts stars with the same number of trials on
 validation ratings alone, the first being the model as it is by default, and writes the best into
-the recipe of DATA in the folder inner; nothing of the test ratings is read. Models that only rank are
-tuned by `recae tune` with the spaces of top-n-*.toml. `score` trains the recipes of both kinds on
+the recipe of DATA; nothing of the test ratings is read. Models that only rank are tuned by
+`recae tune` with the spaces of top-n-*.toml. `score` trains the recipes of both kinds on
 ml-latest-small and on ML-1M and prints the table of docs/autoencoders.md: test RMSE of models that
 predict stars, NDCG@100 for unseen users of those that only rank; mean and standard deviation over
 seeds, and seconds of a fit.
