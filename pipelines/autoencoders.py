@@ -1,7 +1,7 @@
 """Every autoencoder of the textbook: each tuned alike, and all in one table.
 
     python pipelines/autoencoders.py tune DATA [MODEL ...] [--trials 6]
-    python pipelines/autoencoders.py score [--seeds 0,1,2] [--out FILE.md]
+    python pipelines/autoencoders.py score [MODEL ...] [--seeds 0,1,2] [--out FILE.md]
 
 `tune` searches the settings of each model that predicts stars with the same number of trials on
 validation ratings alone, the first being the model as it is by default, and writes the best into
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.do == "tune":
             tune(arguments.data, arguments.model, arguments.trials)
         else:
-            print(score(arguments.seeds, arguments.out))
+            print(score(arguments.model, arguments.seeds, arguments.out))
     except RecaeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
@@ -97,14 +97,16 @@ def _put(path: Path, model: str, settings: dict[str, Any]) -> None:
     path.write_text("\n\n".join([head, *texts]) + "\n", "utf-8")
 
 
-def score(seeds: list[int] | None, out: Path | None) -> str:
-    """The table, a row a model."""
+def score(models: Sequence[str], seeds: list[int] | None, out: Path | None) -> str:
+    """The table, a row a model; of all of them if none is named."""
     rows: dict[str, dict[str, list[str]]] = {}
     for place, recipes in TABLE.items():
         for name in recipes:
             recipe = read_recipe(HERE / f"{name}.toml")
             recipe = recipe if seeds is None else replace(recipe, seeds=seeds)
             for raw in recipe.model:
+                if models and raw["kind"] not in models:
+                    continue
                 # One model at a time: what was fitted is not kept until the end.
                 alone = replace(recipe, model=[raw], baseline=None, show=None)
                 outcomes = run(alone, listener=Listener(on_finish=_told)).outcomes
@@ -155,6 +157,7 @@ def _arguments() -> argparse.ArgumentParser:
     tuned.add_argument("model", nargs="*", help="none: all")
     tuned.add_argument("--trials", type=int, default=6)
     scored = commands.add_parser("score")
+    scored.add_argument("model", nargs="*", help="none: all")
     scored.add_argument("--seeds", type=_numbers, help="instead of the recipes' own, like 0,1,2")
     scored.add_argument("--out", type=Path, help="a file for the table")
     return parser
