@@ -53,7 +53,8 @@ STARS: Final = "stars"
 RESIDUALS: Final = "stars less baseline"
 SVD: Final = "SVD of stars"
 SVD_OF_RESIDUALS: Final = "SVD of stars less baseline"
-PLAIN: Final = (STARS, SVD, RESIDUALS, SVD_OF_RESIDUALS)
+WIDE_SVD: Final = "SVD of stars, twice as wide"
+PLAIN: Final = (STARS, SVD, WIDE_SVD, RESIDUALS, SVD_OF_RESIDUALS)
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,18 @@ def plain(ratings: Ratings, of: Side, width: int) -> dict[str, Floats]:
         ((STARS, SVD), (RESIDUALS, SVD_OF_RESIDUALS)), (ratings.matrix, residuals), strict=True
     ):
         side = sparse.csr_array(matrix if of == "users" else matrix.T).astype(np.float64)
-        start = np.random.default_rng(0).standard_normal(min(side.shape))
-        left, scales, _ = svds(side, k=width, v0=start)
-        found |= {name: side.toarray(), svd: left * scales}
+        found |= {name: side.toarray(), svd: _coordinates(side, width)}
+        if name == STARS:
+            # As many features as codes and SVD side by side.
+            found[WIDE_SVD] = _coordinates(side, 2 * width)
     return found
+
+
+def _coordinates(matrix: sparse.csr_array, width: int) -> Floats:
+    """[n, width] of its rows in its first singular directions."""
+    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+    left, scales, _ = svds(matrix, k=width, v0=start)
+    return np.asarray(left * scales)
 
 
 def of_unit_length(matrix: Floats) -> Floats:

@@ -46,7 +46,14 @@ TEXTBOOK: Final[dict[str, dict[str, Any]]] = {
     "autoencoder-stacked": _STACK,
     "autoencoder-tied": _CODE | {"k": 32, "encoder": Dense(tied=True)},
     "autoencoder-pretrained": _STACK | {"pretraining": "layerwise"},
-    "autoencoder-rbm": _STACK | {"activation": "sigmoid", "pretraining": "rbm"},
+    # Machines learn by these settings too, and under the decay of other stacks they learn nothing.
+    "autoencoder-rbm": _STACK
+    | {
+        "activation": "sigmoid",
+        "encoder": Dense(hidden=(200,)),
+        "pretraining": "rbm",
+        "training": replace(_SHORT, weight_decay=0.5),
+    },
     "autoencoder-denoising": _CODE
     | {"training": replace(_HIDING, objective="denoise", noise=0.25, weight_decay=8.0)},
     "autoencoder-sparse": _CODE
