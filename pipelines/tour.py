@@ -88,17 +88,17 @@ def bottleneck() -> Figure:
 def pretraining() -> Figure:
     """Validation error by step of the whole stack, from the same seed."""
     found = {}
-    for name in ("autoencoder-stacked", "autoencoder-pretrained", "autoencoder-rbm"):
+    labels = {"none": "from random weights", "layerwise": "layer by layer", "rbm": "as machines"}
+    for way, label in labels.items():
         points: list[tuple[int, float]] = []
 
         def said(progress: Progress, points: list[tuple[int, float]] = points) -> None:
             if "val/rmse" in progress.metrics:
                 points.append((progress.step, progress.metrics["val/rmse"]))
 
-        model = trained(name, said, activation="sigmoid")
+        model = trained("autoencoder-rbm", said, pretraining=way)
         first = model.steps - model.training.steps
         steps, values = zip(*points, strict=True)
-        label = {"autoencoder-stacked": "from random weights"}.get(name, name.partition("-")[2])
         found[label] = ([step - first for step in steps], list(values))
     return plots.lines(found, x="step of fine-tuning", y="validation RMSE (stars)")
 
