@@ -18,7 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +40,8 @@ RECIPES: Final = {
 }
 """By the data, which are those of the file of spaces of that name."""
 TABLE: Final = {
-    "ml-latest-small": ("inner/autoencoders-ml-latest-small",),
-    "ML-1M": ("inner/autoencoders-ml-1m", "top-n-ml-1m"),
+    "ml-latest-small": ("autoencoders-ml-latest-small", "top-n-ml-latest-small"),
+    "ML-1M": ("autoencoders-ml-1m", "top-n-ml-1m"),
 }
 
 
@@ -63,13 +63,14 @@ def spaces(data: str) -> Spaces:
     """What may be chosen is the same everywhere; where it is judged is as in that data's recipe."""
     around = read_toml(HERE / "spaces" / f"{data}.toml")
     same = {key: around[key] for key in ("data", "split", "inner_seeds") if key in around}
-    return parse_spaces(read_toml(SPACES) | same, f"{SPACES} on {data}")
+    choices = {"space": read_toml(SPACES)["space"]}
+    return parse_spaces(choices | same, f"{SPACES} on {data}")
 
 
 def tune(data: str, models: Sequence[str], trials: int) -> None:
     """Search, and write what was found after each model. Raises RecaeError."""
     searched = spaces(data)
-    path = HERE / "inner" / f"{RECIPES[data]}.toml"
+    path = HERE / f"{RECIPES[data]}.toml"
     for model in models or searched.choices:
         study = Study(searched, model, listener=StudyListener(on_finish=_said))
         study.run(trials)
@@ -99,7 +100,7 @@ def _put(path: Path, model: str, settings: dict[str, Any]) -> None:
 
 def score(models: Sequence[str], seeds: list[int] | None, out: Path | None) -> str:
     """The table, a row a model; of all of them if none is named."""
-    rows: dict[str, dict[str, list[str]]] = {}
+    rows: dict[str, dict[str, Cell]] = {}
     for place, recipes in TABLE.items():
         for name in recipes:
             recipe = read_recipe(HERE / f"{name}.toml")
@@ -110,21 +111,44 @@ def score(models: Sequence[str], seeds: list[int] | None, out: Path | None) -> s
                 # One model at a time: what was fitted is not kept until the end.
                 alone = replace(recipe, model=[raw], baseline=None, show=None)
                 outcomes = run(alone, listener=Listener(on_finish=_told)).outcomes
-                rows.setdefault(outcomes[0].plan.model, {})[place] = _cells(outcomes)
+                rows.setdefault(outcomes[0].plan.model, {})[place] = Cell.of(outcomes)
     header = ["model", *(f"{place}: {what}" for place in TABLE for what in ("found", "seconds"))]
     lines = [header, ["---"] * len(header)]
-    for model, found in rows.items():
-        lines.append([f"`{model}`", *(cell for p in TABLE for cell in found.get(p, ("-", "-")))])
+    for model, cells in sorted(rows.items(), key=lambda row: _rank(row[1])):
+        told = [cells[place].told if place in cells else ("-", "-") for place in TABLE]
+        lines.append([f"`{model}`", *(cell for pair in told for cell in pair)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if out is not None:
         out.write_text(table + "\n", "utf-8")
     return table
 
 
-def _cells(outcomes: Sequence[Outcome]) -> list[str]:
-    values = [_found(outcome)[1] for outcome in outcomes]
-    name, seconds = _found(outcomes[0])[0], np.mean([outcome.seconds for outcome in outcomes])
-    return [f"{name} {_mean(values)}", f"{seconds:.1f}"]
+@dataclass(frozen=True)
+class Cell:
+    """What a model came to on some data, over seeds."""
+
+    metric: str
+    values: list[float]
+    seconds: float
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Cell:
+        found = [_found(outcome) for outcome in outcomes]
+        seconds = float(np.mean([outcome.seconds for outcome in outcomes]))
+        return cls(found[0][0], [value for _, value in found], seconds)
+
+    @property
+    def told(self) -> tuple[str, str]:
+        spread = f" ±{np.std(self.values, ddof=1):.4f}" if len(self.values) > 1 else ""
+        return f"{self.metric} {np.mean(self.values):.4f}{spread}", f"{self.seconds:.1f}"
+
+
+def _rank(cells: dict[str, Cell]) -> tuple[bool, int, float]:
+    """Those that predict stars first; then by the last data of the table, best first."""
+    places = list(TABLE)
+    last = max(cells, key=places.index)
+    cell, stars = cells[last], cells[last].metric == "RMSE"
+    return not stars, -places.index(last), float(np.mean(cell.values)) * (1 if stars else -1)
 
 
 def _found(outcome: Outcome) -> tuple[str, float]:
@@ -134,11 +158,6 @@ def _found(outcome: Outcome) -> tuple[str, float]:
         if outcome.model.predicts_stars
         else ("NDCG@100", metrics["ndcg_at_100"])
     )
-
-
-def _mean(values: Sequence[float]) -> str:
-    spread = f" ±{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
 
 
 def _told(outcome: Outcome) -> None:

@@ -46,7 +46,9 @@ def test_the_documents_show_these_numbers(name: str) -> None:
         )
         assert float(shown) == value, model
         if not target.folds:
-            assert f"{value:.4f}" in (ROOT / "README.md").read_text("utf-8"), model
+            # The textbook's models are in the tour's tables.
+            pages = [ROOT / "README.md", ROOT / "docs" / "autoencoders.md"]
+            assert any(f"{value:.4f}" in page.read_text("utf-8") for page in pages), model
 
 
 @pytest.mark.parametrize("name", CHANGED)
