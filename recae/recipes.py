@@ -29,6 +29,7 @@ from recae.errors import RecipeError
 from recae.features import Features, Kind
 from recae.models import MODELS, Recommender
 from recae.models.persistence import plain
+from recae.nn.encoders import ENCODERS
 from recae.ratings import Duplicates, Ratings, Scale
 from recae.splits import Split
 
@@ -542,6 +543,8 @@ def _explained(trouble: ValidationError, of: type) -> str:
     if loc[:1] == ["split"] and len(loc) > 1:
         # Below it comes the kind of split, which is a value in the file and no key.
         of = _SPLITS[loc.pop(1)]
+    elif loc[:1] == ["encoder"] and len(loc) > 1 and loc[1] in ENCODERS:
+        of = ENCODERS[loc.pop(1)]
     path, context = ".".join(loc), first.get("ctx", {})
     match first["type"]:
         case "unexpected_keyword_argument":

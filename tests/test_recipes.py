@@ -343,6 +343,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ({"show": {"user": 1, "model": "bias", "m": 3}}, ["'show.m'"]),
         ({"model": [{"kind": "mf", "dropuot": 0.1}]}, ["model mf", "did you mean 'dropout'?"]),
         (
+            {"model": [{"kind": "autoencoder-recurrent", "encoder": {"longst": 9}}]},
+            ["no setting 'encoder.longst'", "did you mean 'longest'?"],
+        ),
+        (
             {"model": [{"kind": "mf", "training": {"stpes": 3}}]},
             ["model mf", "'training.stpes'", "did you mean 'steps'?"],
         ),
