@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from reproduce import numbers, titled
 
 from recae.errors import RecaeError
 from recae.recipes import read_recipe, read_toml
@@ -152,12 +153,8 @@ def _rank(cells: dict[str, Cell]) -> tuple[bool, int, float]:
 
 
 def _found(outcome: Outcome) -> tuple[str, float]:
-    metrics = outcome.evaluation.metrics
-    return (
-        ("RMSE", metrics["rmse"])
-        if outcome.model.predicts_stars
-        else ("NDCG@100", metrics["ndcg_at_100"])
-    )
+    metric = "rmse" if outcome.model.predicts_stars else "ndcg_at_100"
+    return titled(metric), outcome.evaluation.metrics[metric]
 
 
 def _told(outcome: Outcome) -> None:
@@ -177,14 +174,9 @@ def _arguments() -> argparse.ArgumentParser:
     tuned.add_argument("--trials", type=int, default=6)
     scored = commands.add_parser("score")
     scored.add_argument("model", nargs="*", help="none: all")
-    scored.add_argument("--seeds", type=_numbers, help="instead of the recipes' own, like 0,1,2")
+    scored.add_argument("--seeds", type=numbers, help="instead of the recipes' own, like 0,1,2")
     scored.add_argument("--out", type=Path, help="a file for the table")
     return parser
-
-
-def _numbers(text: str) -> list[int]:
-    """ "0,1,2" as a list."""
-    return [int(seed) for seed in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -540,11 +540,12 @@ def _explained(trouble: ValidationError, of: type) -> str:
     # A misspelt key is unknown and leaves another one missing: the first tells more.
     first = min(trouble.errors(), key=lambda error: error["type"] == "missing")
     loc = [str(part) for part in first["loc"]]
-    if loc[:1] == ["split"] and len(loc) > 1:
-        # Below it comes the kind of split, which is a value in the file and no key.
-        of = _SPLITS[loc.pop(1)]
-    elif loc[:1] == ["encoder"] and len(loc) > 1 and loc[1] in ENCODERS:
-        of = ENCODERS[loc.pop(1)]
+    kinds: Mapping[str, type] | None = None
+    if len(loc) > 1:
+        kinds = {"split": _SPLITS, "encoder": ENCODERS}.get(loc[0])
+    if kinds is not None:
+        # Below it comes the kind, which is a value in the file and no key.
+        of = kinds[loc.pop(1)]
     path, context = ".".join(loc), first.get("ctx", {})
     match first["type"]:
         case "unexpected_keyword_argument":
