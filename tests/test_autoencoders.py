@@ -44,7 +44,8 @@ def test_what_was_found_is_written_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "autoencoders-ml-latest-small.toml"
-    path.write_text(RECIPE.format(name="x", split="random", model="pca"))
+    before = RECIPE.format(name="x", split="random", model="pca")
+    path.write_text(before + 'k = 3\n\n[[model]]\nkind = "mf"\nname = "small"\nk = 5\n')
     around = (autoencoders.HERE / "spaces" / "ml-latest-small.toml").read_text("utf-8")
     (tmp_path / "spaces").mkdir()
     (tmp_path / "spaces" / "ml-latest-small.toml").write_text(around)
@@ -54,7 +55,9 @@ def test_what_was_found_is_written_in_place(
     losses = [float(line.split("RMSE ")[1].split(",")[0]) for line in lines]
     assert len(losses) == 4
     written = tomllib.loads(path.read_text())
-    (model,) = written["model"]
+    model, other = written["model"]
+    assert other == {"kind": "mf", "name": "small", "k": 5}
+    assert model.get("k") != 3
     assert path.read_text().startswith("# A comment that stays.")
     # The first trial is the default, which is written as no setting.
     best = lines[losses.index(min(losses))]
