@@ -20,6 +20,7 @@ LAYERS = {
     "rendering": 6,
     "plots": 6,
     "anomalies": 5,
+    "answers": 5,
     "codes": 5,
     "comparison": 5,
     "maps": 5,
