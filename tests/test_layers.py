@@ -25,6 +25,7 @@ LAYERS = {
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "resampling": 5,
     "models": 4,
     "nn": 3,
     "data": 2,
