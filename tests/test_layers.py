@@ -18,6 +18,9 @@ LAYERS = {
     "tracking": 6,
     "tuning": 6,
     "rendering": 6,
+    "report": 7,
+    "htmlreport": 7,
+    "standings": 6,
     "plots": 6,
     "anomalies": 5,
     "answers": 5,
@@ -25,7 +28,10 @@ LAYERS = {
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "facets": 5,
+    "ratios": 5,
     "resampling": 5,
+    "slices": 5,
     "models": 4,
     "nn": 3,
     "data": 2,
@@ -35,6 +41,8 @@ LAYERS = {
     "features": 1,
     "metrics": 1,
     "ids": 0,
+    "memory": 0,
+    "markup": 0,
     "errors": 0,
 }
 
@@ -49,6 +57,7 @@ DOORS = {
     "sklearn": {"codes"},
     "umap": {"maps"},
     "typer": {"cli"},
+    "jinja2": {"htmlreport"},
     "rich": {"cli", "console", "rendering"},
     "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes"},
 }

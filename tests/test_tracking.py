@@ -131,7 +131,7 @@ def test_a_sweep_is_kept_whole(store: Store, tmp_path: Path) -> None:
     assert first.inputs.dataset_inputs[0].dataset.digest == report.ratings.digest[:16]
     evaluation = report.outcomes[0].evaluation
     assert first.data.metrics["test/rmse"] == pytest.approx(evaluation.metrics["rmse"])
-    assert first.data.metrics["fit_seconds"] == pytest.approx(report.outcomes[0].seconds)
+    assert first.data.metrics["fit_seconds"] == pytest.approx(report.outcomes[0].cost.seconds)
     assert first.data.metrics["peak_memory_mb"] > 10
     history = MlflowClient(store.uri).get_metric_history(first.info.run_id, "val/rmse")
     assert [point.step for point in history] == list(range(2, 41, 2))
@@ -180,7 +180,7 @@ def test_evaluations_come_back_as_they_were(store: Store, tmp_path: Path) -> Non
     ]
     for ours, outcome in zip(found, reversed(report.outcomes), strict=True):
         assert_same(ours, outcome)
-        assert ours.seconds == pytest.approx(outcome.seconds)
+        assert ours.cost.seconds == pytest.approx(outcome.cost.seconds)
         assert ours.experiment == "ratings.csv random"
     assert found[0].started.timestamp() == pytest.approx(time.time(), abs=120)
 

@@ -20,6 +20,7 @@ import recae
 from recae.evaluation import Evaluation
 from recae.ids import Ids
 from recae.models import Recommender, load_model
+from recae.running import Cost
 from recae.tracking.answers import read_answers, write_answers
 from recae.tracking.store import Store, as_default
 
@@ -27,6 +28,12 @@ _MODEL: Final = "model"
 _RECIPE: Final = "recipe.json"
 _EVALUATION: Final = "evaluation"
 _SUMMARY, _BY_USER = "evaluation.json", "by_user.parquet"
+
+
+def cost_of(run: Run) -> Cost:
+    """What the fit of a finished run took."""
+    found = run.data.metrics
+    return Cost(found["fit_seconds"], found["peak_memory_mb"])
 
 
 def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
