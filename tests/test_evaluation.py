@@ -164,9 +164,23 @@ def test_all_metrics_agree_with_loops(n: int, relevant: float | None) -> None:
     raters = {item: sum(i == item for _, i in train) for item in items}
     n_users = len(ratings.users)
     expected[f"item_coverage_at_{n}"] = len(set(shown)) / len(items)
-    expected[f"novelty_at_{n}"] = np.mean(
-        [log2((n_users + 1) / (raters[item] + 1)) for item in shown]
-    )
+    bits = {item: log2((n_users + 1) / (count + 1)) for item, count in raters.items()}
+    expected[f"novelty_at_{n}"] = np.mean([np.mean([bits[i] for i in some]) for some in lists])
+    times = sorted(shown.count(item) for item in items)
+    pairs = [abs(one - other) for one in times for other in times]
+    expected[f"gini_at_{n}"] = sum(pairs) / (2 * (len(items) - 1) * sum(times))
+    histories = {user: [i for u, i in train if u == user] for user in by_user}
+    lifts, surprises = [], []
+    by_counts = sorted(items, key=lambda item: -raters[item])
+    for user, some in zip(by_user, lists, strict=True):
+        usual = np.mean([raters[item] for item in histories[user]])
+        lifts.append((np.mean([raters[item] for item in some]) - usual) / usual)
+        likes = {i for (u, i), stars in target.items() if u == user and stars >= threshold}
+        popular = [item for item in by_counts if item not in histories[user]][:n]
+        if likes:
+            surprises.append(len(set(some) & likes - set(popular)) / min(n, len(items)))
+    expected[f"popularity_lift_at_{n}"] = np.mean(lifts)
+    expected[f"serendipity_at_{n}"] = np.mean(surprises)
     assert found.metrics == pytest.approx(expected, rel=1e-5)
     assert found.counts["ranked users"] == len(scored)
     assert found.users.values.tolist() == sorted(by_user)

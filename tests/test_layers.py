@@ -24,6 +24,7 @@ LAYERS = {
     "plots": 6,
     "anomalies": 5,
     "answers": 5,
+    "beyond": 5,
     "codes": 5,
     "comparison": 5,
     "maps": 5,
