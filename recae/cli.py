@@ -667,6 +667,35 @@ def compare(
             write_html(standings, report, sort)
 
 
+@app.command()
+def leaderboard(
+    experiment: Annotated[str, typer.Argument(help="An experiment of the store.")],
+    metric: Annotated[str, typer.Option(help="The metric to rank by.")] = "rmse",
+    form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
+) -> None:
+    """All that was tried in an experiment, the best first; a table for each split and protocol."""
+    import numpy as np
+
+    from recae import console
+    from recae.rendering import leaderboard as ranked
+    from recae.report import FORMATS, Wanted, as_text, in_markup
+    from recae.standings import Standings, apart
+    from recae.tracking import Store, evaluations
+
+    if form != "table" and form not in FORMATS:
+        raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
+    for runs in apart(evaluations(Store(), experiment=experiment)):
+        standings = Standings.led(runs, metric, rng=np.random.default_rng(0))
+        if form in ("csv", "json"):
+            print(as_text(standings, Wanted(sort=metric), form))
+            continue
+        section = ranked(standings.comparison, standings.costs, metric)
+        if form == "table":
+            console.show_leaderboard(_console(), section, standings)
+        else:
+            print(in_markup([section], form))
+
+
 def _standings(
     runs: list[str],
     experiment: str | None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from recae.comparison import RESAMPLES, Comparison, compare
-from recae.errors import ComparisonError
+from recae.comparison import RESAMPLES, Comparison, compare, direction
+from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.running import Cost
 
@@ -46,13 +46,31 @@ class Standings:
 
         Raises ComparisonError where protocols differ, and for an unknown baseline.
         """
-        named: dict[str, dict[int, TrackedEvaluation]] = {}
-        for name, run in zip(group_names(runs), runs, strict=True):
-            named.setdefault(name, {}).setdefault(run.seed, run)
-        groups = {name: list(of.values()) for name, of in named.items()}
+        groups = _grouped(runs)
         against = _baseline(groups, baseline)
         compared = compare(_evaluations(groups), baseline=against, rng=rng, resamples=resamples)
         return cls(groups, compared, len(runs) - sum(map(len, groups.values())))
+
+    @classmethod
+    def led(
+        cls, runs: Sequence[TrackedEvaluation], metric: str, *, rng: np.random.Generator
+    ) -> Standings:
+        """Against the group that is best by `metric`, larger being better unless it is an error.
+
+        Raises RecaeError for a metric that no run has, ComparisonError where protocols differ.
+        """
+        groups = _grouped(runs)
+        sign = direction(metric) or 1
+        means = {
+            name: sign
+            * float(np.mean([run.evaluation.metrics.get(metric, np.nan) for run in some]))
+            for name, some in groups.items()
+        }
+        known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
+        if not known:
+            has = ", ".join(runs[0].evaluation.metrics)
+            raise RecaeError(f"no run has a value for {metric!r}: the metrics are {has}")
+        return cls.of(runs, max(known, key=lambda name: known[name]), rng=rng)
 
     @property
     def runs(self) -> list[TrackedEvaluation]:
@@ -109,6 +127,14 @@ def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
             continue
         names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
     return names
+
+
+def _grouped(runs: Sequence[TrackedEvaluation]) -> dict[str, list[TrackedEvaluation]]:
+    """By name, of each seed the newest run."""
+    named: dict[str, dict[int, TrackedEvaluation]] = {}
+    for name, run in zip(group_names(runs), runs, strict=True):
+        named.setdefault(name, {}).setdefault(run.seed, run)
+    return {name: list(of.values()) for name, of in named.items()}
 
 
 def _without_seed(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
