@@ -24,6 +24,7 @@ LAYERS = {
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "leaks": 5,
     "models": 4,
     "nn": 3,
     "data": 2,
@@ -48,7 +49,7 @@ DOORS = {
     "umap": {"maps"},
     "typer": {"cli"},
     "rich": {"cli", "console", "rendering"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes"},
+    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes", "leaks"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
