@@ -54,13 +54,15 @@ class HonestAutoRec:
         self.network = torch.nn.Sequential(inward, torch.nn.Sigmoid(), outward)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         for _ in range(self.epochs):
-            for rows in torch.randperm(len(ratings)).split(256):
+            order = torch.randperm(len(ratings))
+            for start in range(0, len(order), 256):
+                rows = order[start : start + 256]
                 batch = ratings[rows]
                 error = (self.network(batch) - batch)[batch != 0]
                 weights = inward.weight.square().sum() + outward.weight.square().sum()
                 loss = error.square().sum() / len(rows) + self.penalty * weights
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
 
     def _matrix(self, frame: pd.DataFrame) -> Floats:

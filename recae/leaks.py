@@ -9,13 +9,13 @@ R held-out ratings, U users. Movements are in stars.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -33,23 +33,25 @@ Mask: TypeAlias = NDArray[np.bool_]
 Procedure: TypeAlias = Callable[[pd.DataFrame, pd.DataFrame], ArrayLike]
 """(train, test) -> stars [R], one a row of test in its order."""
 
+HeldOut: TypeAlias = Holdout | tuple[pd.DataFrame, pd.DataFrame]
+"""What may be seen and what is to be predicted; the frames have user, item, stars and any more."""
+
 _COLUMNS: Final = ("user", "item", "stars")
 _LIST: Final = 10
 _NOISE: Final = 10.0
 """A movement is a leak from so many times what two equal runs differ by: the largest of a few
-differences of pure noise is often twice the largest of others, and never ten times."""
+differences of pure noise is often twice the largest of others, and hardly ever ten times."""
 _ROUNDING: Final = 1e-4
 """Share of the scale that sums of another length, or threads in another order, may move."""
 
 _FOUND: Final = {
     "stars": "the predictions move by up to {size} when the held-out stars are made others "
     "({place}): fit, scale and predict from training ratings alone",
-    "lists": "the lists of {size} change when the held-out stars are made others, {place} first: "
+    "lists": "held-out stars that are made others change the lists of {size} ({place} first): "
     "rank from training ratings alone",
     "rows": "a prediction moves by up to {size} when half of the other held-out pairs are not "
     "asked for ({place}): which pairs are held out says who rated what, so predict each by itself",
-    "overlap": "{size} are trained on too, the first is {place}: leave them out of the one or "
-    "the other",
+    "overlap": "training has seen {size} ({place} first): leave them out of the one or the other",
 }
 """What is wrong and what to do, by kind of leak."""
 
@@ -86,7 +88,9 @@ class Probe:
     @property
     def amount(self) -> str:
         """The size with its unit."""
-        return f"{self.size:.3g} stars" if self.unit == "stars" else f"{self.size:,.0f} {self.unit}"
+        if self.unit == "stars":
+            return f"{self.size:.3g} stars"
+        return f"{self.size:,.0f} {self.unit if self.size != 1 else self.unit.removesuffix('s')}"
 
     @property
     def place(self) -> str:
@@ -115,7 +119,10 @@ class LeakReport:
     def verdict(self) -> str:
         """One sentence: a leak and its remedy, that there is none, or why nobody can tell."""
         if self.leaks:
-            said = (_FOUND[it.of].format(size=it.amount, place=it.place) for it in self.leaks)
+            kinds = {it.of for it in self.leaks}
+            # Whoever reads the stars of a pair moves when it is gone: that says nothing more.
+            told = [it for it in self.leaks if it.of != "rows" or "stars" not in kinds]
+            said = (_FOUND[it.of].format(size=it.amount, place=it.place) for it in told)
             return f"leak: {'; '.join(said)}"
         if not self.deterministic:
             repeat = self.probes[0]
@@ -124,7 +131,7 @@ class LeakReport:
                 f"({repeat.place}), which hides smaller leaks: fix the seed"
             )
         largest = max(probe.size for probe in self.probes if probe.unit == "stars")
-        return f"no leak: {len(self.probes)} probes, largest movement {largest:.3g} stars"
+        return f"no leak: {len(self.probes)} probes, largest movement {largest:.2g} stars"
 
     def __str__(self) -> str:
         rows = [
@@ -145,7 +152,7 @@ class LeakReport:
 
 def leak_test(
     tested: Recommender | Learner | type[Learner] | Procedure,
-    held_out: Holdout | tuple[pd.DataFrame, pd.DataFrame],
+    held_out: HeldOut,
     *,
     rng: np.random.Generator,
 ) -> LeakReport:
@@ -154,7 +161,7 @@ def leak_test(
     tested: a fitted model of ours; or what is run from its start each time, six times in all: a
         function (train, test) -> stars [R], or a model of any library (`Learner`), as a class or
         as an object, of which copies are fitted.
-    held_out: a Holdout, or frames (train, test) with the columns user, item, stars and any others.
+    held_out: a Holdout, or frames (train, test) with the columns user, item, stars and any more.
 
     Probes: `repeat`, the same again, for what is random anyway; `lowest`, `highest` and
     `permuted`, other held-out stars; `lists`, whether those change what is recommended (of ours
@@ -399,16 +406,14 @@ def from_script(path: Path, name: str) -> Any:
     if not path.is_file():
         raise DataError(f"cannot read {path}: there is no such file")
     # Not its own name, which a module that others import may have.
-    spec = importlib.util.spec_from_file_location(f"recae_script_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # As `python FILE` has it: what lies beside the file can be imported.
-    sys.path.insert(0, str(path.parent.resolve()))
+    module = ModuleType(f"recae_script_{path.stem}")
+    module.__file__ = str(path)
     # Dataclasses look their module up while they are made.
-    sys.modules[spec.name] = module
+    sys.modules[module.__name__] = module
+    # As `python FILE` has it: what lies beside the file can be imported, nothing is written there.
+    sys.path.insert(0, str(path.parent.resolve()))
     with guarded(path):
-        spec.loader.exec_module(module)
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     if not hasattr(module, name):
         raise DataError(f"{path} has nothing called {name!r}")
     return getattr(module, name)
