@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
@@ -35,6 +35,9 @@ Procedure: TypeAlias = Callable[[pd.DataFrame, pd.DataFrame], ArrayLike]
 
 HeldOut: TypeAlias = Holdout | tuple[pd.DataFrame, pd.DataFrame]
 """What may be seen and what is to be predicted; the frames have user, item, stars and any more."""
+
+Kind: TypeAlias = Literal["repeat", "stars", "lists", "rows", "overlap"]
+"""What a probe asks about; three of them ask about stars."""
 
 _COLUMNS: Final = ("user", "item", "stars")
 _LIST: Final = 10
@@ -78,19 +81,23 @@ class Probe:
     """
 
     name: str
-    of: Literal["repeat", "stars", "lists", "rows", "overlap"]
-    unit: Literal["stars", "users", "held-out ratings"]
+    of: Kind
     size: float
     found: bool
     user: int | str | None = None
     item: int | str | None = None
 
     @property
+    def counts(self) -> str | None:
+        """What the size is a number of; None where it is in stars."""
+        return {"lists": "user", "overlap": "held-out rating"}.get(self.of)
+
+    @property
     def amount(self) -> str:
         """The size with its unit."""
-        if self.unit == "stars":
+        if self.counts is None:
             return f"{self.size:.3g} stars"
-        return f"{self.size:,.0f} {self.unit if self.size != 1 else self.unit.removesuffix('s')}"
+        return f"{self.size:,.0f} {self.counts}{'' if self.size == 1 else 's'}"
 
     @property
     def place(self) -> str:
@@ -130,7 +137,7 @@ class LeakReport:
                 f"no verdict: two runs on the same ratings differ by up to {repeat.amount} "
                 f"({repeat.place}), which hides smaller leaks: fix the seed"
             )
-        largest = max(probe.size for probe in self.probes if probe.unit == "stars")
+        largest = max(probe.size for probe in self.probes if probe.counts is None)
         return f"no leak: {len(self.probes)} probes, largest movement {largest:.2g} stars"
 
     def __str__(self) -> str:
@@ -146,7 +153,7 @@ class LeakReport:
             "verdict": self.verdict,
             "leak": bool(self.leaks),
             "deterministic": self.deterministic,
-            "probes": [asdict(probe) for probe in self.probes],
+            "probes": [asdict(probe) | {"unit": probe.counts or "star"} for probe in self.probes],
         }
 
 
@@ -182,12 +189,14 @@ def leak_test(
 
 def frame_of(ratings: Ratings) -> pd.DataFrame:
     """[R] rows: user, item, stars, and time where it is known, as a procedure is given them."""
-    columns = {
-        "user": ratings.users.values[ratings.rows],
-        "item": ratings.items.values[ratings.columns],
-        "stars": ratings.stars,
-    }
-    return pd.DataFrame(columns if ratings.times is None else columns | {"time": ratings.times})
+    frame = pd.DataFrame(dict(zip(_COLUMNS, _columns(ratings), strict=True)))
+    return frame if ratings.times is None else frame.assign(time=ratings.times)
+
+
+def _columns(ratings: Ratings) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
+    """[R] each: ids of users and items, and stars."""
+    users, items = ratings.users.values[ratings.rows], ratings.items.values[ratings.columns]
+    return users, items, ratings.stars
 
 
 # --- probes
@@ -196,8 +205,8 @@ def frame_of(ratings: Ratings) -> pd.DataFrame:
 class _Answer(NamedTuple):
     stars: Floats
     """[n]: predictions of the pairs that were asked for."""
-    lists: NDArray[Any] | None = None
-    """[U, ...]: what is recommended, one row a user."""
+    lists: NDArray[Any] = np.empty((0, 0))
+    """[U, ...]: what is recommended, one row a user; of models of ours alone."""
 
 
 @dataclass(frozen=True)
@@ -216,25 +225,24 @@ class _Subject:
     listed: NDArray[Any] | None = None
     """[U]: whose lists are answered."""
 
-    def moved(self, name: str, before: Floats, after: Floats, kept: Mask, allowed: float) -> Probe:
+    def moved(
+        self, name: str, of: Kind, before: Floats, answer: _Answer, asked: Mask, allowed: float
+    ) -> Probe:
         """A movement of predictions, a leak where it is more than is allowed."""
-        movement = np.abs(after - before)
-        place = np.flatnonzero(kept)[int(movement.argmax())]
-        kind: Any = name if name in ("repeat", "rows") else "stars"
+        movement = np.abs(answer.stars - before[asked])
         size = float(movement.max())
-        return self._at(place, name, kind, "stars", size, size > allowed)
+        place = int(np.flatnonzero(asked)[movement.argmax()])
+        return self._at(place, Probe(name, of, size, size > allowed))
 
-    def counted_overlap(self) -> Probe:
+    def overlapping(self) -> Probe:
         """Held-out pairs that are trained on."""
-        place = int(self.overlap.argmax())
         size = int(self.overlap.sum())
-        return self._at(place, "overlap", "overlap", "held-out ratings", size, size > 0)
+        return self._at(int(self.overlap.argmax()), Probe("overlap", "overlap", size, size > 0))
 
-    def _at(self, place: Any, name: str, of: Any, unit: Any, size: float, found: bool) -> Probe:
-        if not size:
-            return Probe(name, of, unit, size, found)
-        user, item = self.users[place], self.items[place]
-        return Probe(name, of, unit, size, found, _plain(user), _plain(item))
+    def _at(self, place: int, probe: Probe) -> Probe:
+        if not probe.size:
+            return probe
+        return replace(probe, user=_plain(self.users[place]), item=_plain(self.items[place]))
 
 
 def _probed(subject: _Subject, rng: np.random.Generator) -> LeakReport:
@@ -242,41 +250,45 @@ def _probed(subject: _Subject, rng: np.random.Generator) -> LeakReport:
     if not len(stars):
         raise DataError("there is nothing to predict: no rating is held out")
     low, high = subject.scale
-    everything = np.ones(len(stars), dtype=bool)
-    first, second = (subject.ask(stars, everything) for _ in range(2))
-    repeat = subject.moved("repeat", first.stars, second.stars, everything, np.inf)
-    others = {
-        "lowest": np.full_like(stars, low),
-        "highest": np.full_like(stars, high),
-        "permuted": rng.permutation(stars),
-    }
-    allowed = _NOISE * repeat.size
-    probes, answers = [repeat], []
-    for name, other in others.items():
-        answers.append(subject.ask(other, everything))
-        probes.append(subject.moved(name, first.stars, answers[-1].stars, everything, allowed))
-    if subject.listed is not None:
-        probes.append(_lists(subject.listed, first, second, answers))
     rounding = _ROUNDING * (high - low)
+    everything = np.ones(len(stars), dtype=bool)
+    first, again = (subject.ask(stars, everything) for _ in range(2))
+    repeat = subject.moved("repeat", "repeat", first.stars, again, everything, np.inf)
+    allowed = _NOISE * repeat.size
+    answers = {
+        "lowest": subject.ask(np.full_like(stars, low), everything),
+        "highest": subject.ask(np.full_like(stars, high), everything),
+        "permuted": subject.ask(rng.permutation(stars), everything),
+    }
     half = rng.permutation(len(stars)) % 2 == 0
-    fewer = subject.ask(stars, half).stars
-    probes.append(subject.moved("rows", first.stars[half], fewer, half, max(allowed, rounding)))
-    probes.append(subject.counted_overlap())
+    fewer = subject.ask(stars, half)
+    probes = [
+        repeat,
+        *(
+            subject.moved(name, "stars", first.stars, answer, everything, allowed)
+            for name, answer in answers.items()
+        ),
+        *_lists(subject.listed, first, again, [*answers.values()]),
+        subject.moved("rows", "rows", first.stars, fewer, half, max(allowed, rounding)),
+        subject.overlapping(),
+    ]
     return LeakReport(tuple(probes), deterministic=repeat.size <= rounding)
 
 
-def _lists(users: NDArray[Any], first: _Answer, second: _Answer, others: list[_Answer]) -> Probe:
-    """Users whose list changes with the held-out stars, and not by itself."""
+def _lists(
+    users: NDArray[Any] | None, first: _Answer, again: _Answer, others: list[_Answer]
+) -> Iterator[Probe]:
+    """Users whose list changes with the held-out stars, and not by itself; of lists alone."""
+    if users is None:
+        return
 
     def changed(answer: _Answer) -> Mask:
-        assert first.lists is not None
-        assert answer.lists is not None
         return np.asarray((answer.lists != first.lists).any(axis=1))
 
-    moved = np.any([changed(answer) for answer in others], axis=0) & ~changed(second)
+    moved = np.any([changed(answer) for answer in others], axis=0) & ~changed(again)
     size = int(moved.sum())
     user = _plain(users[moved.argmax()]) if size else None
-    return Probe("lists", "lists", "users", size, size > 0, user)
+    yield Probe("lists", "lists", size, size > 0, user)
 
 
 def _plain(value: Any) -> Any:
@@ -296,12 +308,12 @@ def _of_model(model: Recommender, holdout: Holdout) -> _Subject:
         found = model.recommend(holdout.history, _LIST)
         return _Answer(predicted.astype(np.float64), np.hstack([found.items, found.scores]))
 
-    frame = frame_of(target)
+    users, items, stars = _columns(target)
     return _Subject(
         ask,
-        frame["user"].to_numpy(),
-        frame["item"].to_numpy(),
-        target.stars.astype(np.float64),
+        users,
+        items,
+        stars.astype(np.float64),
         target.scale,
         _trained_on(model, holdout),
         holdout.history.users.values,
@@ -312,13 +324,11 @@ def _trained_on(model: Recommender, holdout: Holdout) -> Mask:
     """[R]: targets of users whose training ratings were their history and targets together."""
     if not len(holdout.target):
         return np.zeros(0, dtype=bool)
-    parts = frame_of(holdout.history), frame_of(holdout.target)
-    users, items, stars = (
-        np.concatenate([part[name].to_numpy() for part in parts]) for name in _COLUMNS
-    )
+    parts = _columns(holdout.history), _columns(holdout.target)
+    users, items, stars = (np.concatenate(both) for both in zip(*parts, strict=True))
     whole = Ratings.of(users, items, stars, scale=holdout.target.scale)
     trained = whole.users.values[model.known(whole) >= 0]
-    return np.isin(parts[1]["user"].to_numpy(), trained)
+    return np.isin(parts[1][0], trained)
 
 
 # --- everybody's

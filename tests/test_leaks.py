@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,18 @@ def test_what_was_trained_on_is_not_held_out() -> None:
     assert probe.size == (TEST["user"] == some).sum() > 1
     assert (probe.user, probe.item) == (some, TEST["item"][TEST["user"] == some].iloc[0])
     assert f"training has seen {probe.size:.0f} held-out ratings (user {some}" in report.verdict
+
+
+def test_ids_of_text() -> None:
+    users, items = (np.array([f"{kind}{x}" for x in TRAIN[kind]]) for kind in ("user", "item"))
+    named = Ratings.of(users, items, TRAIN["stars"].to_numpy(), scale=RATINGS.scale)
+    holdout = splits.part_of_each(named, rng=rng_of())
+    report = report_of(Peeking().fit(named, rng=rng_of()), holdout)
+    assert found(report) == [*STAR_PROBES, "overlap"]
+    assert {type(probe.user) for probe in report.leaks} == {str}
+    assert report.probes[-1].size == len(holdout.target)
+    report = report_of(mean_by("user", leak=True), holdout)
+    assert isinstance(report.leaks[0].item, str)
 
 
 def test_without_a_fixed_seed_there_is_no_verdict() -> None:
@@ -432,3 +445,15 @@ def test_the_example_tells_how_much_too_good_it_looks(capsys: pytest.CaptureFixt
         model.fit(TRAIN)
         errors[kind] = np.sqrt(np.mean((model.predict(TEST) - TEST["stars"]) ** 2))
     assert errors[LeakyAutoRec] < errors[HonestAutoRec]
+
+
+@pytest.mark.slow
+def test_the_document_shows_what_the_example_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    leaky_autorec.main([])
+    printed = capsys.readouterr().out
+    page = (Path(__file__).parents[1] / "docs" / "leaks.md").read_text("utf-8")
+    for name in ("HonestAutoRec", "LeakyAutoRec"):
+        (shown,) = re.findall(rf"^\| `{name}`[^|]*\| ([0-9., ]+) \|", page, flags=re.MULTILINE)
+        said = re.findall(rf"{name}, seed \d: RMSE ([0-9.]+)", printed)
+        errors = [float(error) for error in said]
+        assert [float(error) for error in shown.split(", ")] == pytest.approx(errors, abs=0.003)
