@@ -108,10 +108,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What every probe came to. `deterministic`: equal runs predict the same, but for rounding."""
+    """What every probe came to.
+
+    deterministic: equal runs predict the same, but for rounding. retrained: users of a fitted model
+    who were trained on with a history that is neither the one here nor that with the targets.
+    """
 
     probes: tuple[Probe, ...]
     deterministic: bool
+    retrained: int = 0
 
     @property
     def leaks(self) -> tuple[Probe, ...]:
@@ -125,6 +130,15 @@ class LeakReport:
     @property
     def verdict(self) -> str:
         """One sentence: a leak and its remedy, that there is none, or why nobody can tell."""
+        if not self.retrained:
+            return self._found
+        return (
+            f"{self._found}; but {self.retrained:,} of the users were trained on with other "
+            "histories than here, perhaps with ratings that are held out here"
+        )
+
+    @property
+    def _found(self) -> str:
         if self.leaks:
             kinds = {it.of for it in self.leaks}
             # Whoever reads the stars of a pair moves when it is gone: that says nothing more.
@@ -153,6 +167,7 @@ class LeakReport:
             "verdict": self.verdict,
             "leak": bool(self.leaks),
             "deterministic": self.deterministic,
+            "retrained": self.retrained,
             "probes": [asdict(probe) | {"unit": probe.counts or "star"} for probe in self.probes],
         }
 
@@ -224,6 +239,8 @@ class _Subject:
     """[R]: trained on too."""
     listed: NDArray[Any] | None = None
     """[U]: whose lists are answered."""
+    retrained: int = 0
+    """As in the report."""
 
     def moved(
         self, name: str, of: Kind, before: Floats, answer: _Answer, asked: Mask, allowed: float
@@ -272,7 +289,7 @@ def _probed(subject: _Subject, rng: np.random.Generator) -> LeakReport:
         subject.moved("rows", "rows", first.stars, fewer, half, max(allowed, rounding)),
         subject.overlapping(),
     ]
-    return LeakReport(tuple(probes), deterministic=repeat.size <= rounding)
+    return LeakReport(tuple(probes), repeat.size <= rounding, subject.retrained)
 
 
 def _lists(
@@ -309,26 +326,32 @@ def _of_model(model: Recommender, holdout: Holdout) -> _Subject:
         return _Answer(predicted.astype(np.float64), np.hstack([found.items, found.scores]))
 
     users, items, stars = _columns(target)
+    seen, retrained = _trained_on(model, holdout)
     return _Subject(
         ask,
         users,
         items,
         stars.astype(np.float64),
         target.scale,
-        _trained_on(model, holdout),
+        seen[target.rows],
         holdout.history.users.values,
+        int(retrained[target.user_counts > 0].sum()),
     )
 
 
-def _trained_on(model: Recommender, holdout: Holdout) -> Mask:
-    """[R]: targets of users whose training ratings were their history and targets together."""
-    if not len(holdout.target):
-        return np.zeros(0, dtype=bool)
+def _trained_on(model: Recommender, holdout: Holdout) -> tuple[Mask, Mask]:
+    """[U] each: users whose training ratings were history and targets together, and those whose
+    were others still."""
+    ids = holdout.target.users.values
+    trained = model.fitted.users.find(ids) >= 0
+    same = model.known(holdout.history.over(model.fitted.items)) >= 0
     parts = _columns(holdout.history), _columns(holdout.target)
     users, items, stars = (np.concatenate(both) for both in zip(*parts, strict=True))
+    if not len(stars):
+        return np.zeros_like(trained), trained & ~same
     whole = Ratings.of(users, items, stars, scale=holdout.target.scale)
-    trained = whole.users.values[model.known(whole) >= 0]
-    return np.isin(parts[1][0], trained)
+    together = np.isin(ids, whole.users.values[model.known(whole) >= 0]) & ~same
+    return together, trained & ~same & ~together
 
 
 # --- everybody's

@@ -192,6 +192,22 @@ def test_what_was_trained_on_is_not_held_out() -> None:
     assert probe.size == (TEST["user"] == some).sum() > 1
     assert (probe.user, probe.item) == (some, TEST["item"][TEST["user"] == some].iloc[0])
     assert f"training has seen {probe.size:.0f} held-out ratings (user {some}" in report.verdict
+    assert report.retrained == 0
+
+
+def test_who_was_trained_on_otherwise_is_told() -> None:
+    """Whether it was with what is held out, nobody can tell."""
+    others = RATINGS.keep(np.diff(RATINGS.rows, prepend=-1) == 0)
+    report = report_of(Bias().fit(others, rng=rng_of()), SPLIT.test)
+    changed = np.flatnonzero(
+        (abs(others.matrix - SPLIT.train.matrix).sum(axis=1) > 0)
+        & (SPLIT.test.target.user_counts > 0)
+    )
+    assert report.retrained == len(changed) > 20
+    assert report.verdict.startswith("no leak: 7 probes")
+    assert f"but {len(changed)} of the users were trained on with other histories" in report.verdict
+    strangers = splits.unseen_users(RATINGS, test=0.3, rng=rng_of())
+    assert report_of(Bias().fit(strangers.train, rng=rng_of()), strangers.test).retrained == 0
 
 
 def test_ids_of_text() -> None:
