@@ -315,11 +315,11 @@ def _train(row: Row, recipes: Sequence[Recipe]) -> None:
             plan, metric = outcome.plan, row.target.metric
             value = f"{titled(metric)} {outcome.evaluation.metrics[metric]:.4f}"
             where = f"{row.target.name}: {plan.model} (seed {plan.seed}{of})"
-            print(f"{where}: {value}, {outcome.seconds:.1f} s", flush=True)
+            print(f"{where}: {value}, {outcome.cost.seconds:.1f} s", flush=True)
 
         for outcome in run(recipe, listener=Listener(on_finish=said)).outcomes:
             row.evaluations.setdefault(outcome.plan.seed, []).append(outcome.evaluation)
-            row.seconds.append(outcome.seconds)
+            row.seconds.append(outcome.cost.seconds)
 
 
 def _peak() -> float:
