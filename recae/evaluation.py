@@ -1,4 +1,4 @@
-"""Scoring a fitted model on a holdout, and the check that nothing leaks from what is held out.
+"""Scoring a fitted model on a holdout.
 
 U users with targets, R target ratings, N items. Rating metrics are in stars; see `metrics` for
 definitions.
@@ -133,26 +133,6 @@ def evaluate(
         by_user,
         Answers.of(model, holdout, predicted, lists),
     )
-
-
-def leak(model: Recommender, holdout: Holdout, *, rng: np.random.Generator) -> float:
-    """The largest change of any prediction, in stars, when the held-out stars are made others.
-
-    Held-out stars are blanked (all lowest, all highest) and permuted; an honest model never looks
-    at them, and the answer is 0.
-    """
-    low, high = holdout.target.scale
-    stars = holdout.target.stars
-    before = model.predict_at(holdout)
-    others = [np.full_like(stars, low), np.full_like(stars, high), rng.permutation(stars)]
-    return max(
-        float(np.abs(model.predict_at(_with_stars(holdout, other)) - before).max())
-        for other in others
-    )
-
-
-def _with_stars(holdout: Holdout, stars: NDArray[np.float32]) -> Holdout:
-    return Holdout(holdout.history, holdout.target.with_stars(stars))
 
 
 def _with_targets(holdout: Holdout) -> Holdout:
