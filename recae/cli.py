@@ -750,7 +750,8 @@ def compare(
     for path in (plot, report):
         _check_writable(path)
     wanted = Wanted(sort, metric or (), by or (), measure)
-    for standings in _standings(runs or [], experiment, where, baseline, force=force):
+    sliced = bool(by or report)
+    for standings in _standings(runs or [], experiment, where, baseline, force, sliced):
         if form == "table":
             console.show_comparison(_console(), standings, wanted)
         else:
@@ -782,7 +783,7 @@ def leaderboard(
 
     if form != "table" and form not in FORMATS:
         raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
-    for runs in apart(evaluations(Store(), experiment=experiment)):
+    for runs in apart(evaluations(Store(), experiment=experiment, answers=False)):
         standings = Standings.led(runs, metric, rng=np.random.default_rng(0))
         if form in ("csv", "json"):
             print(as_text(standings, Wanted(sort=metric), form))
@@ -799,8 +800,8 @@ def _standings(
     experiment: str | None,
     where: str | None,
     baseline: str | None,
-    *,
-    force: bool = False,
+    force: bool,
+    sliced: bool,
 ) -> list[Standings]:
     """Runs of the store compared; `force`: several times, those together that may be."""
     import numpy as np
@@ -808,7 +809,7 @@ def _standings(
     from recae.standings import Standings, apart
     from recae.tracking import Store, evaluations
 
-    found = evaluations(Store(), runs, experiment, where)
+    found = evaluations(Store(), runs, experiment, where, answers=sliced)
     return [
         Standings.of(some, None if force else baseline, rng=np.random.default_rng(0))
         for some in (apart(found) if force else [found])
