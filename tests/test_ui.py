@@ -202,7 +202,9 @@ def test_two_runs_side_by_side_and_the_page_of_a_model(
     autorec = next(one for one in found if one.name == "autorec-dual")
     models = MlflowClient(store.uri).search_logged_models([autorec.experiment_id])
     (model,) = (each for each in models if each.source_run_id == autorec.run_id)
-    page.goto(f"{base}/#/experiments/{autorec.experiment_id}/models/{model.model_id}")
+    page.goto(
+        link.partition("/runs?")[0] + f"/models/{model.model_id}?workflowType=machine_learning"
+    )
     for text in ("test/rmse", str(autorec.evaluation.metrics["rmse"]), "activation", "tanh"):
         expect(page.get_by_text(text, exact=True).first).to_be_visible(timeout=60_000)
     page.screenshot(path=tmp_path / "model.png")
