@@ -818,6 +818,7 @@ def _standings(
 
 @app.command()
 def ui(
+    experiment: Annotated[str | None, typer.Option(help="Open this one; none: the newest.")] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Where the page is served, on 127.0.0.1.")
     ] = 5000,
@@ -826,7 +827,7 @@ def ui(
     """The tracking page on this folder's store."""
     from recae.tracking import Store, open_page
 
-    open_page(Store(), port=port, open_browser=browser)
+    open_page(Store(), experiment, port=port, open_browser=browser)
 
 
 # --- plot
