@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from recae.comparison import compare
+from recae.comparison import compare, replicates
 from recae.errors import RecaeError
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
@@ -29,7 +29,6 @@ from recae.tuning.trials import held_out
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recae.evaluation import Evaluation
     from recae.tracking import Store, TrackedEvaluation
 
 _PATIENCE: Final = 5.0
@@ -72,21 +71,20 @@ def _bars(console: Console, bars: Progress) -> Listener:
     tasks = {}
 
     def on_start(plan: Plan) -> None:
-        tasks[plan.model, plan.seed] = bars.add_task(_label(plan), total=None, said="")
+        tasks[_label(plan)] = bars.add_task(_label(plan), total=None, said="")
 
     def on_progress(plan: Plan, progress: Training) -> None:
         bars.update(
-            tasks[plan.model, plan.seed],
+            tasks[_label(plan)],
             completed=progress.step,
             total=progress.steps,
             said=_said(progress),
         )
 
     def on_finish(outcome: Outcome) -> None:
-        plan = outcome.plan
-        if (plan.model, plan.seed) not in tasks:
-            on_start(plan)
-        task = tasks[plan.model, plan.seed]
+        if _label(outcome.plan) not in tasks:
+            on_start(outcome.plan)
+        task = tasks[_label(outcome.plan)]
         total = bars.tasks[task].total or 1
         bars.update(task, completed=total, total=total, said=_result(outcome))
         bars.stop_task(task)
@@ -100,7 +98,8 @@ def _bars(console: Console, bars: Progress) -> Listener:
 
 
 def _label(plan: Plan) -> str:
-    return f"{plan.model} (seed {plan.seed})"
+    fold = f", fold {plan.fold}" if plan.folds > 1 else ""
+    return f"{plan.model} (seed {plan.seed}{fold})"
 
 
 def _said(progress: Training) -> str:
@@ -132,12 +131,14 @@ def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
 def show_report(console: Console, report: Report) -> None:
     """The table of a recipe, the recommendations that it asks for, and what to try next."""
     print_table(console, table(report.comparison, report.seconds))
-    console.print(report.outcomes[0].evaluation.summary)
+    console.print(next(iter(report.evaluations.values()))[0].summary)
     baseline, counts = report.comparison.baseline, {row.runs for row in report.comparison.rows}
     spread = ", ± over seeds" if max(counts) > 1 else ""
+    n = report.recipe.folds
+    folds = f" over all ratings of {n} folds" if n > 1 else ""
     console.print(
-        f"RMSE and MAE in stars{spread}; difference of RMSE to {baseline} with its 95 % interval "
-        f"(paired bootstrap over users); seconds of fitting\n"
+        f"RMSE and MAE in stars{folds}{spread}; difference of RMSE to {baseline} with its 95 % "
+        f"interval (paired bootstrap over users); seconds of fitting\n"
     )
     if report.recipe.show is not None:
         _show_example(console, report)
@@ -148,19 +149,18 @@ def show_report(console: Console, report: Report) -> None:
 def _show_next(console: Console, report: Report) -> None:
     """Commands that work on what was just trained: its best model, two of its items."""
     best = records(report.comparison, report.seconds)[0]["model"]
-    seeds = report.recipe.seeds
-    run = best if len(seeds) == 1 else f"{best}-{seeds[0]}"
+    run = next(o.plan.name for o in report.outcomes if o.plan.model == best)
     # The two that most people rated: whoever tries it knows them.
     popular = np.argsort(-report.ratings.item_counts, kind="stable")[:2]
     names = [report.model(best).item_name(int(row)) for row in popular]
     low, high = report.ratings.scale
     rates = [f'--rate "{name}={stars:g}"' for name, stars in zip(names, (high, low), strict=False)]
-    comparison = report.comparison
+    lists = f"ndcg_at_{report.comparison.protocol['n']}"
+    sort = f" --sort {lists}" if lists in report.comparison[best].metrics else ""
     console.print(
         f"next:\n"
         f"  recae recommend {run} {' '.join(rates)} --explain\n"
-        f"  recae compare --baseline {comparison.baseline} "
-        f"--sort ndcg_at_{comparison.protocol['n']}\n"
+        f"  recae compare --baseline {report.comparison.baseline}{sort}\n"
         f"  recae ui",
         markup=False,
         soft_wrap=True,
@@ -330,10 +330,12 @@ def compare_runs(
     if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RecaeError(f"--plot writes .png, .svg or .pdf, not {plot.name!r}")
     found = evaluations(store, runs, experiment)
-    groups: dict[str, list[Evaluation]] = {}
+    names = group_names(found)
+    groups = replicates(
+        (name, run.seed, run.fold, run.evaluation) for name, run in zip(names, found, strict=True)
+    )
     seconds: dict[str, list[float]] = {}
-    for name, run in zip(group_names(found), found, strict=True):
-        groups.setdefault(name, []).append(run.evaluation)
+    for name, run in zip(names, found, strict=True):
         seconds.setdefault(name, []).append(run.seconds)
     against = baseline or ("mf" if "mf" in groups else next(iter(groups)))
     comparison = compare(groups, baseline=against, rng=np.random.default_rng(0))
@@ -346,17 +348,17 @@ def compare_runs(
         print(render(comparison, means, form=form, sort=sort))
         return
     print_table(console, table(comparison, means, sort))
-    console.print(found[0].evaluation.summary)
+    console.print(groups[names[0]][0].summary)
     console.print(f"side by side, after `recae ui`: {compare_url(found)}", soft_wrap=True)
 
 
 def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
     """A name for every run: its model's, and where runs of one model have other settings, those
-    that differ. Runs of one name differ by seed alone and are one group."""
+    that differ. Runs of one name differ by seed or fold alone and are one group."""
     names = []
     for run in runs:
         same = [other.params for other in runs if other.model == run.model]
-        keys = sorted({key for params in same for key in params} - {"seed"})
+        keys = sorted({key for params in same for key in params} - {"seed", "split.fold"})
         differing = [key for key in keys if len({params.get(key) for params in same}) > 1]
         names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
     return names

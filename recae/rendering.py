@@ -106,9 +106,9 @@ def cells(
                 _mean(row.metrics["rmse"], 4),
                 _interval(row.differences.get("rmse"), row.name == comparison.baseline),
                 _mean(row.metrics["mae"], 4),
-                _mean(row.metrics[f"ndcg_at_{n}"], 4),
-                _mean(row.metrics[f"recall_at_{n}"], 4),
-                _mean(row.metrics[f"item_coverage_at_{n}"], 3),
+                _mean(row.metrics.get(f"ndcg_at_{n}"), 4),
+                _mean(row.metrics.get(f"recall_at_{n}"), 4),
+                _mean(row.metrics.get(f"item_coverage_at_{n}"), 3),
                 "-" if math.isnan(record["seconds"]) else f"{record['seconds']:.1f}",
             ]
         )
@@ -143,8 +143,9 @@ def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
     return built
 
 
-def _mean(value: tuple[float, float], digits: int) -> str:
-    mean, spread = value
+def _mean(value: tuple[float, float] | None, digits: int) -> str:
+    """Of a metric that pooled folds lack: nothing."""
+    mean, spread = value or (math.nan, math.nan)
     if math.isnan(mean):
         return "-"
     if math.isnan(spread):

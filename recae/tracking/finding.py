@@ -14,6 +14,7 @@ from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.models import Recommender
 from recae.tracking.artifacts import read_evaluation, read_model, read_recipe
+from recae.tracking.labels import fold_of
 from recae.tracking.store import Store, explained, search
 
 
@@ -26,6 +27,8 @@ class TrackedEvaluation:
     model: str
     """The model's name in its recipe."""
     seed: int
+    fold: int | None
+    """Of a cross validation; None: the split is another one."""
     params: dict[str, str]
     """With dotted names: `kind`, `seed`, the model's own, `data.*`, `split.*`, `evaluation.*`."""
     experiment: str
@@ -73,13 +76,18 @@ def load_run_model(store: Store, run: str) -> Recommender:
 
 
 def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
-    """The resolved recipe of a finished run, named like that of `load_run_model`.
+    """The resolved recipe of a finished run, named like that of `load_run_model`; of a cross
+    validation with the fold that is the run's.
 
     Raises RecaeError where there is no such run, or more than one.
     """
     client = store.open()
     with explained(store):
-        return read_recipe(client, _only(client, store, run))
+        found = _only(client, store, run)
+        recipe = read_recipe(client, found)
+    if (fold := fold_of(found)) is not None:
+        recipe["split"]["fold"] = fold
+    return recipe
 
 
 def _only(client: MlflowClient, store: Store, wanted: str) -> Run:
@@ -148,6 +156,7 @@ def _tracked_evaluation(
         info.run_name,
         tags["recae.model"],
         int(tags["recae.seed"]),
+        fold_of(run),
         dict(run.data.params),
         names[info.experiment_id],
         info.experiment_id,
