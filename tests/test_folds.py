@@ -193,7 +193,10 @@ def kept(store: Store) -> tuple[list[Run], list[Run]]:
 
 
 def test_folds_are_runs_below_the_sweep(recipe: Recipe, store: Store) -> None:
-    report = run(recipe, tracker=MlflowTracker(store))
+    states: set[str] = set()
+    listener = Listener(on_progress=lambda *_: states.add(kept(store)[0][0].info.status))
+    report = run(recipe, tracker=MlflowTracker(store), listener=listener)
+    assert states == {"RUNNING"}, "the sweep is over with its last fold"
     (parent,), below = kept(store)
     assert [r.info.run_name for r in below] == [f"{m}-{s}-fold{f}" for m, s, f in EVERY]
     assert {r.data.tags["mlflow.parentRunId"] for r in below} == {parent.info.run_id}
@@ -204,6 +207,13 @@ def test_folds_are_runs_below_the_sweep(recipe: Recipe, store: Store) -> None:
         assert tracked.data.params["split.fold"] == str(outcome.plan.fold)
     found = {e.run_id: (e.model, e.seed, e.fold) for e in evaluations(store)}
     assert found == {o.run_id: key(o.plan) for o in report.outcomes}
+
+
+def test_one_model_with_one_seed_is_a_sweep_of_its_folds(recipe: Recipe, store: Store) -> None:
+    run(replace(recipe, seeds=[0], model=recipe.model[1:]), tracker=MlflowTracker(store))
+    (parent,), below = kept(store)
+    assert [r.info.run_name for r in below] == ["bias-fold0", "bias-fold1", "bias-fold2"]
+    assert {r.data.tags["mlflow.parentRunId"] for r in below} == {parent.info.run_id}
 
 
 def test_an_interrupted_fold_goes_on(recipe: Recipe, store: Store) -> None:
