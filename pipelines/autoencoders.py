@@ -135,7 +135,7 @@ class Cell:
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Cell:
         found = [_found(outcome) for outcome in outcomes]
-        seconds = float(np.mean([outcome.seconds for outcome in outcomes]))
+        seconds = float(np.mean([outcome.cost.seconds for outcome in outcomes]))
         return cls(found[0][0], [value for _, value in found], seconds)
 
     @property
@@ -160,7 +160,7 @@ def _found(outcome: Outcome) -> tuple[str, float]:
 def _told(outcome: Outcome) -> None:
     plan, (name, value) = outcome.plan, _found(outcome)
     what = f"{plan.model} (seed {plan.seed}): {name} {value:.4f}"
-    print(f"{plan.recipe_name}: {what}, {outcome.seconds:.1f} s", flush=True)
+    print(f"{plan.recipe_name}: {what}, {outcome.cost.seconds:.1f} s", flush=True)
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -293,11 +293,11 @@ def _train(row: Row, recipe: Recipe) -> None:
         value = f"{titled(metric)} {outcome.evaluation.metrics[metric]:.4f}"
         fold = f", fold {plan.fold}" if plan.folds > 1 else ""
         where = f"{row.target.name}: {plan.model} (seed {plan.seed}{fold})"
-        print(f"{where}: {value}, {outcome.seconds:.1f} s", flush=True)
+        print(f"{where}: {value}, {outcome.cost.seconds:.1f} s", flush=True)
 
     report = run(recipe, listener=Listener(on_finish=said))
     row.evaluations = dict(zip(recipe.seeds, report.evaluations[row.model], strict=True))
-    row.seconds = [outcome.seconds for outcome in report.outcomes]
+    row.seconds = [outcome.cost.seconds for outcome in report.outcomes]
 
 
 def _peak() -> float:

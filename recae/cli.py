@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recae.ratings import Ratings
     from recae.recipes import DataRecipe, Recipe
     from recae.splits import Holdout
+    from recae.standings import Standings
     from recae.tuning import Spaces, Study, Trial
 
 app = typer.Typer(
@@ -190,7 +191,7 @@ def train(
     """Train, evaluate, track and compare what a recipe says."""
     from recae import console
     from recae.recipes import read_recipe
-    from recae.rendering import render
+    from recae.rendering import as_records
     from recae.running import Untracked, run
 
     if resume and not track:
@@ -215,7 +216,7 @@ def train(
         for outcome in report.outcomes:
             outcome.model.save(save / outcome.plan.folder)
     if as_json:
-        print(render(report.comparison, report.seconds, form="json"))
+        _print_json(as_records(report.comparison, report.costs))
         return
     console.show_report(out, report)
 
@@ -610,25 +611,83 @@ def compare(
         list[str] | None, typer.Argument(help="Ids or names of runs; none: the latest sweep.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option(help="The latest sweep of this experiment.")
+        str | None, typer.Option(help="All runs of this experiment, or RUNS of it.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--filter", help="All runs of which this holds, like \"params.k = '64'\"."),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="The model to compare with; none: mf, or the first.")
     ] = None,
     sort: Annotated[str, typer.Option(help="The metric to sort by.")] = "rmse",
-    form: Annotated[str, typer.Option("--format", help="table, md, csv or json.")] = "table",
-    plot: Annotated[Path | None, typer.Option(help="Also draw it into this PNG file.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric to show in full (repeatable); none: rmse and NDCG."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Slices: activity, popularity, stars, genre, year or days (repeatable)."),
+    ] = None,
+    measure: Annotated[str, typer.Option(help="Of the slices: rmse or recall.")] = "rmse",
+    form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
+    report: Annotated[
+        Path | None, typer.Option(help="Also write everything, with plots, into this HTML file.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it: .png, .svg or .pdf.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Show runs that cannot be compared, apart.")
+    ] = False,
 ) -> None:
     """Tracked runs side by side, with the interval of each difference to the baseline."""
-    from recae import console, rendering
+    from recae import console
+    from recae.report import FORMATS, Wanted, as_text
 
-    if form not in rendering.FORMATS:
-        raise RecaeError(f"--format is one of {', '.join(rendering.FORMATS)}, not {form!r}")
-    from recae.tracking import Store
+    if form != "table" and form not in FORMATS:
+        raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise RecaeError(f"--plot writes .png, .svg or .pdf, not {plot.name!r}")
+    if report is not None and report.suffix.lower() != ".html":
+        raise RecaeError(f"--report writes .html, not {report.name!r}")
+    if force and (plot or report):
+        raise RecaeError("--force shows several comparisons: leave --plot and --report out")
+    for path in (plot, report):
+        _check_writable(path)
+    wanted = Wanted(sort, metric or (), by or (), measure)
+    for standings in _standings(runs or [], experiment, where, baseline, force=force):
+        if form == "table":
+            console.show_comparison(_console(), standings, wanted)
+        else:
+            print(as_text(standings, wanted, form))
+        if plot is not None:
+            from recae import plots
 
-    console.compare_runs(
-        _console(), Store(), runs or [], experiment, baseline, sort=sort, form=form, plot=plot
-    )
+            plots.comparison(standings.comparison).savefig(plot)
+        if report is not None:
+            from recae.htmlreport import write_html
+
+            write_html(standings, report, sort)
+
+
+def _standings(
+    runs: list[str],
+    experiment: str | None,
+    where: str | None,
+    baseline: str | None,
+    *,
+    force: bool = False,
+) -> list[Standings]:
+    """Runs of the store compared; `force`: several times, those together that may be."""
+    import numpy as np
+
+    from recae.standings import Standings, apart
+    from recae.tracking import Store, evaluations
+
+    found = evaluations(Store(), runs, experiment, where)
+    return [
+        Standings.of(some, None if force else baseline, rng=np.random.default_rng(0))
+        for some in (apart(found) if force else [found])
+    ]
 
 
 @app.command()

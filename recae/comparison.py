@@ -1,46 +1,69 @@
-"""Is one model better than another, by how much, and is it luck? Paired bootstrap over users.
+"""Is one model better than another, by how much, for how many users, and is it luck?
 
 Runs that differ only by seed are one group: a group's value is the mean over its runs. Legend:
-G groups, M runs, U users, B resamples.
+G groups, U users, B resamples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recae.errors import ComparisonError
-from recae.evaluation import Evaluation
+from recae.evaluation import RANKING, Evaluation
 from recae.ids import Ids
+from recae.resampling import Part, resampled, two_sided
 
 Floats: TypeAlias = NDArray[np.float64]
+Verdict: TypeAlias = Literal["better", "worse", "higher", "lower", "no difference"]
 
 RESAMPLES: Final = 10_000
-_BLOCK: Final = 4_000_000
-"""Resampling weights held at once: 32 MB."""
+LEVEL: Final = 0.05
+"""A difference is one where its corrected p is below this."""
 
-SMALLER_IS_BETTER: Final = ("rmse", "mae")
+_SUMS: Final = {
+    "rmse": "squared_error",
+    "mae": "absolute_error",
+    "rmse_macro": "squared_error",
+    "mae_macro": "absolute_error",
+}
+"""Rating metrics -> what they are made of, by user."""
+_BETTER: Final = {**dict.fromkeys([*_SUMS, "miscalibration"], -1), **dict.fromkeys(RANKING, 1)}
+"""Which way a metric is better; of the others, as novelty, nobody can say."""
 
 _OF_ONE_FOLD: Final = ("holdout", "split", "candidates")
 """What the protocols of the folds of one cross validation may differ in."""
 
 
+def direction(metric: str) -> int:
+    """-1 where smaller is better, 1 where larger is, 0 where that is a matter of taste."""
+    return _BETTER.get(metric.partition("_at_")[0], 0)
+
+
 @dataclass(frozen=True)
 class Difference:
-    """A group's metric less the baseline's, with its 95 % interval over users.
-
-    p: two-sided, by the bootstrap; p_holm: corrected for the number of groups (Holm 1979).
-    """
+    """A group's metric less the baseline's, with its 95 % interval over users."""
 
     value: float
     low: float
     high: float
     p: float
+    """Two-sided, by the bootstrap."""
     p_holm: float
+    """Corrected for the number of groups (Holm 1979)."""
+    effect: float
+    """Mean over users of their own differences, in standard deviations of these (Cohen's d for
+    pairs): 0.2 is called small, 0.8 large."""
+    wins: int
+    """Users to whom the group is better, or its value higher where neither is better."""
+    ties: int
+    losses: int
+    verdict: Verdict
+    """`no difference` unless the corrected p is below 0.05."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +97,9 @@ def compare(
 ) -> Comparison:
     """Groups of evaluations (one a seed) against the group `baseline`.
 
-    Intervals are given for RMSE, MAE and NDCG: users are drawn with replacement, the same ones for
-    every run, and the difference of the groups' means is computed anew each time.
+    Every metric that is a mean over users or ratings gets an interval: users are drawn with
+    replacement, the same ones for every run, and the difference of the groups' means is computed
+    anew each time.
 
     Raises ComparisonError where protocols differ, naming what, and for an unknown baseline.
     """
@@ -83,8 +107,7 @@ def compare(
     if baseline not in groups:
         raise ComparisonError(f"no {baseline!r} to compare with: there are {', '.join(groups)}")
     protocol = common_protocol(groups)
-    names = ["rmse", "mae", f"ndcg_at_{protocol['n']}"]
-    differences = {name: _differences(groups, baseline, name, rng, resamples) for name in names}
+    differences = _differences(groups, baseline, rng, resamples)
     rows = [
         Row(
             group,
@@ -156,18 +179,12 @@ def replicates(
     runs: Iterable[tuple[str, int, int | None, Evaluation]],
 ) -> dict[str, list[Evaluation]]:
     """Runs, each with its group, seed and fold, for `compare`: by group an evaluation a seed, in
-    which the folds are pooled. A fold that a seed has twice begins another one, as a repeated seed
-    does where there are no folds. Raises ComparisonError like `pooled`.
+    which the folds are pooled. Raises ComparisonError like `pooled`.
     """
-    groups: dict[str, list[tuple[int, dict[int | None, Evaluation]]]] = {}
+    groups: dict[str, dict[int, dict[int | None, Evaluation]]] = {}
     for group, seed, fold, evaluation in runs:
-        wholes = groups.setdefault(group, [])
-        lacking = (folds for of, folds in wholes if of == seed and fold not in folds)
-        folds = next(lacking, None)
-        if folds is None:
-            wholes.append((seed, folds := {}))
-        folds[fold] = evaluation
-    return {group: [_whole(folds) for _, folds in wholes] for group, wholes in groups.items()}
+        groups.setdefault(group, {}).setdefault(seed, {})[fold] = evaluation
+    return {group: [_whole(folds) for folds in of.values()] for group, of in groups.items()}
 
 
 def _whole(folds: Mapping[int | None, Evaluation]) -> Evaluation:
@@ -186,84 +203,84 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(x) for x in corrected]
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float]:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return float(np.mean(values)), spread
-
-
 def _differences(
     groups: Mapping[str, Sequence[Evaluation]],
     baseline: str,
-    metric: str,
     rng: np.random.Generator,
     resamples: int,
-) -> dict[str, Difference]:
-    """By group, for those (baseline included in none) that have the metric."""
-    parts = {name: _parts(runs, metric) for name, runs in groups.items()}
-    able = {name: part for name, part in parts.items() if part is not None}
-    base = able.pop(baseline, None)
-    if base is None or not able:
-        return {}
-    # Users who count nowhere, as those without relevant targets, are not drawn: a resample of
-    # them alone would have no value. They are the same for every run of one protocol.
-    counted = base[1].any(axis=1)
-    if not counted.any():
-        return {}
-    sides = [(sums[counted], counts[counted]) for sums, counts in [base, *able.values()]]
-    drawn = _resampled(sides, metric, rng, resamples)
-    whole = [_value(sums.sum(0), counts.sum(0), metric) for sums, counts in sides]
-    values, draws = np.array(whole[1:]) - whole[0], drawn[1:] - drawn[0]
-    low, high = np.percentile(draws, [2.5, 97.5], axis=1)
-    p = [_two_sided(row) for row in draws]
-    rows = zip(able, values.tolist(), low.tolist(), high.tolist(), p, holm(p), strict=True)
-    return {name: Difference(*numbers) for name, *numbers in rows}
+) -> dict[str, dict[str, Difference]]:
+    """By metric and group, for the groups (the baseline is none of them) that have it."""
+    able: dict[str, dict[str, Part]] = {}
+    for metric in groups[baseline][0].metrics:
+        parts = {name: _part(runs, metric) for name, runs in groups.items()}
+        have = {name: part for name, part in parts.items() if part is not None}
+        if baseline in have and len(have) > 1:
+            # The baseline comes first.
+            able[metric] = {baseline: have[baseline]} | have
+    drawn = resampled({metric: list(of.values()) for metric, of in able.items()}, rng, resamples)
+    return {metric: _against_first(able[metric], draws, metric) for metric, draws in drawn.items()}
 
 
-_Part: TypeAlias = tuple[Floats, Floats]
-"""Sums and counts by user, [U, runs] each: a metric is a function of their totals."""
-
-
-def _parts(runs: Sequence[Evaluation], metric: str) -> _Part | None:
-    source = {"rmse": "squared_error", "mae": "absolute_error"}.get(metric, metric)
+def _part(runs: Sequence[Evaluation], metric: str) -> Part | None:
+    """The metric by user; None where it is no mean over users or ratings, or a run has none."""
+    source = _SUMS.get(metric, metric)
     if any(source not in run.by_user for run in runs):
         return None
-    sums = np.stack([run.by_user[source] for run in runs], axis=1)
-    if metric in SMALLER_IS_BETTER:
-        return sums, np.stack([run.by_user["ratings"] for run in runs], axis=1)
-    return np.nan_to_num(sums), (~np.isnan(sums)).astype(np.float64)
+    sums = [run.by_user[source] for run in runs]
+    if metric not in _SUMS:
+        known = [~np.isnan(values) for values in sums]
+        return Part.of([np.nan_to_num(values) for values in sums], [k.astype(float) for k in known])
+    counts, root = [run.by_user["ratings"] for run in runs], metric.startswith("rmse")
+    if not metric.endswith("_macro"):
+        return Part.of(sums, counts, root=root)
+    # Whoever is in an evaluation has a rating to be predicted.
+    means = [total / count for total, count in zip(sums, counts, strict=True)]
+    own = [np.sqrt(values) if root else values for values in means]
+    return Part.of(own, [np.ones_like(values) for values in own])
 
 
-def _value(sums: Floats, counts: Floats, metric: str) -> Floats:
-    """The group's metric: [..., runs] -> [...], the mean over runs."""
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return np.asarray((np.sqrt(means) if metric == "rmse" else means).mean(axis=-1))
-
-
-def _resampled(
-    parts: Sequence[_Part], metric: str, rng: np.random.Generator, resamples: int
-) -> Floats:
-    """The groups' metric in every resample: [G, B]."""
-    n_users = len(parts[0][0])
-    size = max(1, _BLOCK // n_users)
-    blocks = []
-    for start in range(0, resamples, size):
-        weights = _weights(n_users, min(size, resamples - start), rng)
-        blocks.append(
-            np.stack([_value(weights @ sums, weights @ counts, metric) for sums, counts in parts])
+def _against_first(parts: Mapping[str, Part], drawn: Floats, metric: str) -> dict[str, Difference]:
+    """By group but the first. drawn: [G, B]."""
+    base, *others = parts.values()
+    draws = drawn[1:] - drawn[0]
+    low, high = np.percentile(draws, [2.5, 97.5], axis=1)
+    p = [two_sided(row) for row in draws]
+    corrected = holm(p)
+    found = {}
+    for place, (name, part) in enumerate(zip(list(parts)[1:], others, strict=True)):
+        value = part.value - base.value
+        effect, signs = _by_user(part.by_user - base.by_user)
+        wins, losses = (signs > 0, signs < 0) if direction(metric) >= 0 else (signs < 0, signs > 0)
+        found[name] = Difference(
+            value,
+            float(low[place]),
+            float(high[place]),
+            p[place],
+            corrected[place],
+            effect,
+            int(wins.sum()),
+            int((signs == 0).sum()),
+            int(losses.sum()),
+            _verdict(value, corrected[place], direction(metric)),
         )
-    return np.concatenate(blocks, axis=1)
+    return found
 
 
-def _weights(n_users: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """[B, U]: how often each user is in each resample of U users."""
-    drawn = rng.integers(n_users, size=(resamples, n_users))
-    drawn += np.arange(resamples)[:, None] * n_users
-    counts = np.bincount(drawn.ravel(), minlength=resamples * n_users)
-    return counts.reshape(resamples, n_users).astype(np.float64)
+def _by_user(differences: Floats) -> tuple[float, Floats]:
+    """Effect size and signs of the users' own differences [U], NaN for those who do not count."""
+    known = differences[~np.isnan(differences)]
+    spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    return float(known.mean() / spread) if spread else 0.0, np.sign(known)
 
 
-def _two_sided(draws: Floats) -> float:
-    """Twice the smaller share of resamples on the far side of zero, at least 1 / (B + 1)."""
-    n = len(draws) + 1
-    below, above = (np.sum(draws <= 0) + 1) / n, (np.sum(draws >= 0) + 1) / n
-    return float(min(1.0, 2 * min(below, above)))
+def _verdict(value: float, p: float, better: int) -> Verdict:
+    if p >= LEVEL:
+        return "no difference"
+    if not better:
+        return "higher" if value > 0 else "lower"
+    return "better" if value * better > 0 else "worse"
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return float(np.mean(values)), spread

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,20 +15,19 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from recae.comparison import compare, replicates
-from recae.errors import RecaeError
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
-from recae.rendering import records, render, rich_table, table
+from recae.rendering import records, rich_table, short_table, table
+from recae.report import Wanted, sections
 from recae.running import Listener, Outcome, Plan, Report
 from recae.splits import Split
+from recae.standings import Standings
 from recae.tuning import Study, StudyListener, Trial, as_toml, best_first
 from recae.tuning.trials import held_out
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recae.tracking import Store, TrackedEvaluation
 
 _PATIENCE: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -110,7 +108,7 @@ def _result(outcome: Outcome) -> str:
     n = outcome.evaluation.n
     values = outcome.evaluation.metrics
     rmse = "" if np.isnan(values["rmse"]) else f"test RMSE {values['rmse']:.4f}, "
-    return f"{rmse}NDCG@{n} {values[f'ndcg_at_{n}']:.4f}, fitted in {outcome.seconds:.1f} s"
+    return f"{rmse}NDCG@{n} {values[f'ndcg_at_{n}']:.4f}, fitted in {outcome.cost.seconds:.1f} s"
 
 
 def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
@@ -130,7 +128,7 @@ def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
 
 def show_report(console: Console, report: Report) -> None:
     """The table of a recipe, the recommendations that it asks for, and what to try next."""
-    print_table(console, table(report.comparison, report.seconds))
+    print_table(console, table(short_table(report.comparison, report.costs)))
     console.print(next(iter(report.evaluations.values()))[0].summary)
     baseline, counts = report.comparison.baseline, {row.runs for row in report.comparison.rows}
     spread = ", ± over seeds" if max(counts) > 1 else ""
@@ -138,7 +136,8 @@ def show_report(console: Console, report: Report) -> None:
     folds = f" over all ratings of {n} folds" if n > 1 else ""
     console.print(
         f"RMSE and MAE in stars{folds}{spread}; difference of RMSE to {baseline} with its 95 % "
-        f"interval (paired bootstrap over users); seconds of fitting\n"
+        f"interval (paired bootstrap over users); seconds of a fit, "
+        f"and the memory that the process held meanwhile\n"
     )
     if report.recipe.show is not None:
         _show_example(console, report)
@@ -148,7 +147,7 @@ def show_report(console: Console, report: Report) -> None:
 
 def _show_next(console: Console, report: Report) -> None:
     """Commands that work on what was just trained: its best model, two of its items."""
-    best = records(report.comparison, report.seconds)[0]["model"]
+    best = records(report.comparison, report.costs)[0]["model"]
     run = next(o.plan.name for o in report.outcomes if o.plan.model == best)
     # The two that most people rated: whoever tries it knows them.
     popular = np.argsort(-report.ratings.item_counts, kind="stable")[:2]
@@ -313,52 +312,18 @@ def _anomaly_cell(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def compare_runs(
-    console: Console,
-    store: Store,
-    runs: list[str],
-    experiment: str | None,
-    baseline: str | None,
-    *,
-    sort: str,
-    form: str,
-    plot: Path | None,
-) -> None:
-    """Tracked runs, grouped by model. Raises ComparisonError and RecaeError."""
-    from recae.tracking import compare_url, evaluations
+def show_comparison(console: Console, standings: Standings, wanted: Wanted) -> None:
+    """The tables that are wanted, and where else the same runs can be looked at."""
+    from recae.tracking import compare_url
 
-    if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise RecaeError(f"--plot writes .png, .svg or .pdf, not {plot.name!r}")
-    found = evaluations(store, runs, experiment)
-    names = group_names(found)
-    groups = replicates(
-        (name, run.seed, run.fold, run.evaluation) for name, run in zip(names, found, strict=True)
-    )
-    seconds: dict[str, list[float]] = {}
-    for name, run in zip(names, found, strict=True):
-        seconds.setdefault(name, []).append(run.seconds)
-    against = baseline or ("mf" if "mf" in groups else next(iter(groups)))
-    comparison = compare(groups, baseline=against, rng=np.random.default_rng(0))
-    means = {name: float(np.mean(values)) for name, values in seconds.items()}
-    if plot is not None:
-        from recae.plots import comparison as drawn
-
-        drawn(comparison).savefig(plot)
-    if form != "table":
-        print(render(comparison, means, form=form, sort=sort))
-        return
-    print_table(console, table(comparison, means, sort))
-    console.print(groups[names[0]][0].summary)
-    console.print(f"side by side, after `recae ui`: {compare_url(found)}", soft_wrap=True)
-
-
-def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
-    """A name for every run: its model's, and where runs of one model have other settings, those
-    that differ. Runs of one name differ by seed or fold alone and are one group."""
-    names = []
-    for run in runs:
-        same = [other.params for other in runs if other.model == run.model]
-        keys = sorted({key for params in same for key in params} - {"seed", "split.fold"})
-        differing = [key for key in keys if len({params.get(key) for params in same}) > 1]
-        names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
-    return names
+    for section in sections(standings, wanted):
+        if section.title:
+            console.print(section.title, style="bold")
+        print_table(console, table(section))
+    console.print(standings.summary)
+    if standings.repeats:
+        console.print(
+            f"{standings.repeats} older runs, with settings and seed of newer ones, left out"
+        )
+    link = compare_url(standings.runs)
+    console.print(f"side by side, after `recae ui`: {link}", soft_wrap=True)

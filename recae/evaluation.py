@@ -1,6 +1,7 @@
 """Scoring a fitted model on a holdout, and the check that nothing leaks from what is held out.
 
-U users with targets, R target ratings. Rating metrics are in stars; see `metrics` for definitions.
+U users with targets, R target ratings, N items. Rating metrics are in stars; see `metrics` for
+definitions.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recae import metrics
+from recae.answers import Answers
 from recae.errors import DataError
 from recae.ids import Ids
 from recae.models.base import Recommender, best
@@ -25,6 +27,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 _BLOCK: Final = 4_000_000
 """Scores held at once while lists are ranked."""
+
+ERRORS: Final = ("rmse", "mae", "rmse_macro", "mae_macro")
+"""Names of the rating metrics."""
 
 RANKING: Final = {
     "ndcg": "ndcg",
@@ -45,6 +50,7 @@ class Evaluation:
     metrics: name -> value; NaN for stars of a model that only ranks. counts: what was predicted
     how, nothing dropped. protocol: what must be equal for two evaluations to stand in one table.
     users: the holdout's users with targets; by_user: name -> [U], from which comparisons resample.
+    answers: None where several evaluations were pooled.
     """
 
     metrics: dict[str, float]
@@ -52,6 +58,7 @@ class Evaluation:
     protocol: dict[str, Any]
     users: Ids
     by_user: dict[str, Floats]
+    answers: Answers | None = None
 
     @property
     def n(self) -> int:
@@ -101,7 +108,11 @@ def evaluate(
         raise DataError(f"n must be at least 1, not {n}")
     holdout = _with_targets(holdout)
     threshold = holdout.target.liked_from(relevant)
-    stars, by_user = _stars(model, holdout)
+    predicted = _predicted(model, holdout)
+    stars: dict[str, float] = dict.fromkeys(ERRORS, float("nan"))
+    by_user: dict[str, Floats] = {}
+    if model.predicts_stars:
+        stars, by_user = _errors(holdout.target, predicted)
     ranked, lists = _lists(model, holdout, n, threshold)
     by_user |= ranked
     with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
@@ -127,6 +138,7 @@ def evaluate(
         },
         holdout.target.users,
         by_user,
+        Answers.of(model, holdout, predicted, lists),
     )
 
 
@@ -159,13 +171,15 @@ def _digest(holdout: Holdout) -> str:
     return f"{holdout.history.digest[:16]}-{holdout.target.digest[:16]}"
 
 
-def _stars(model: Recommender, holdout: Holdout) -> tuple[dict[str, float], dict[str, Floats]]:
-    """Rating metrics, and by user the number of ratings and sums of squared and absolute errors."""
-    names = ("rmse", "mae", "rmse_macro", "mae_macro")
+def _predicted(model: Recommender, holdout: Holdout) -> Floats:
+    """[R]: stars, NaN of a model that only ranks."""
     if not model.predicts_stars:
-        return dict.fromkeys(names, float("nan")), {}
-    target = holdout.target
-    predicted = model.predict_at(holdout).astype(np.float64)
+        return np.full(len(holdout.target), np.nan)
+    return model.predict_at(holdout).astype(np.float64)
+
+
+def _errors(target: Ratings, predicted: Floats) -> tuple[dict[str, float], dict[str, Floats]]:
+    """Rating metrics, and by user the number of ratings and sums of squared and absolute errors."""
     error = predicted - target.stars
     values = {
         "rmse": metrics.rmse(target.stars, predicted),

@@ -20,9 +20,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from recae.comparison import Comparison
+from recae.comparison import Comparison, direction
 from recae.errors import ComparisonError
 from recae.maps import Map
+from recae.rendering import titled
+from recae.slices import Bin, Sliced
 
 _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"
@@ -66,20 +68,22 @@ def curves(points: Mapping[str, Mapping[int, float]]) -> Figure:
     return figure
 
 
-def comparison(compared: Comparison) -> Figure:
-    """Each model's RMSE less the baseline's with its 95 % interval, the best on top.
+def comparison(compared: Comparison, metric: str = "rmse") -> Figure:
+    """Each model's metric less the baseline's with its 95 % interval, the best on top.
 
-    Raises ComparisonError where no model has an RMSE to compare.
+    Raises ComparisonError where no model has the metric to compare.
     """
-    rows = [row for row in compared.rows if "rmse" in row.differences]
+    name = titled(metric)
+    rows = [row for row in compared.rows if metric in row.differences]
     if not rows:
-        raise ComparisonError(f"no model has an RMSE to compare with that of {compared.baseline}")
-    rows.sort(key=lambda row: row.differences["rmse"].value, reverse=True)
+        raise ComparisonError(f"no model has an {name} to compare with that of {compared.baseline}")
+    better = direction(metric)
+    rows.sort(key=lambda row: row.differences[metric].value * (better or 1))
     figure, axes = _figure(7.2, 1.5 + 0.42 * len(rows))
     axes.axvline(0, color=_INK, linewidth=1)
     for place, row in enumerate(rows):
-        difference = row.differences["rmse"]
-        colour = _colour(difference.low, difference.high)
+        difference = row.differences[metric]
+        colour = _colour(difference.low * -(better or 1), difference.high * -(better or 1))
         axes.plot([difference.low, difference.high], [place, place], color=colour, linewidth=2)
         axes.plot(difference.value, place, "o", color=colour, markersize=7)
         axes.annotate(
@@ -93,14 +97,64 @@ def comparison(compared: Comparison) -> Figure:
         )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    base = compared[compared.baseline].metrics["rmse"][0]
+    base = compared[compared.baseline].metrics[metric][0]
+    unit = ", in stars" if metric in ("rmse", "mae") else ""
+    told = {-1: "; left is better", 1: "; right is better", 0: ""}[better]
     axes.set_xlabel(
-        f"RMSE less that of {compared.baseline} ({base:.4f}), in stars; "
-        "95 % interval over users; left is better"
+        f"{name} less that of {compared.baseline} ({base:.4f}){unit}; "
+        f"95 % interval over users{told}"
     )
     axes.grid(axis="x", color=_GRID)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def slices(found: Sliced) -> Figure:
+    """Every group's RMSE or recall in the slices of a facet, with 95 % intervals over users."""
+    names = list(found.slices[0].values)
+    figure, axes = _figure(7.2, 1.3 + len(found.slices) * (0.22 + 0.12 * len(names)))
+    step = 0.7 / len(names)
+    for number, (name, colour) in enumerate(zip(names, cycle(_KINDS), strict=False)):
+        values = [each.values[name] for each in found.slices]
+        ys = [place + (number - (len(names) - 1) / 2) * step for place in range(len(values))]
+        for value, y in zip(values, ys, strict=True):
+            if np.isfinite(value.low):
+                axes.plot([value.low, value.high], [y, y], color=colour, linewidth=1.5)
+        xs = [value.value for value in values]
+        axes.plot(xs, ys, "o", color=colour, markersize=4.5, label=name)
+    axes.set_yticks(
+        range(len(found.slices)),
+        [f"{each.label} ({each.ratings:,})" for each in found.slices],
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{titled(found.measure)}; 95 % interval over users")
+    axes.grid(axis="x", color=_GRID)
+    axes.set_title(f"by {found.by} (ratings)", loc="left", color=_INK, fontsize=11)
+    if len(names) > 1:
+        figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
+    return figure
+
+
+def calibration(bins: Mapping[str, Sequence[Bin]]) -> Figure:
+    """Mean given against mean predicted stars, by group, with 95 % intervals over users."""
+    figure, axes = _figure(6.4, 5.0)
+    lowest = min(each.predicted for found in bins.values() for each in found)
+    axes.axline((lowest, lowest), slope=1, color=_FAINT, linewidth=1)
+    for (name, found), colour in zip(bins.items(), cycle(_KINDS), strict=False):
+        xs, ys = [each.predicted for each in found], [each.given for each in found]
+        axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=3.5, label=name)
+        known = [each for each in found if np.isfinite(each.low)]
+        axes.vlines(
+            [each.predicted for each in known],
+            [each.low for each in known],
+            [each.high for each in known],
+            color=colour,
+            alpha=0.5,
+        )
+    _described(axes, "predicted stars (mean of a bin)", "given stars (mean)", "")
+    if len(bins) > 1:
+        figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
     return figure
 
 

@@ -1,78 +1,68 @@
-"""Comparisons and recommendations as people and scripts read them: table, Markdown, CSV, JSON."""
+"""Comparisons as tables and records, for people and for scripts."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from recae.comparison import Comparison, Difference, Row
+from recae.comparison import Comparison, Difference, Row, direction
 from recae.errors import RecaeError
+from recae.markup import Section
+from recae.running import Cost
+from recae.slices import Gap, Sliced, Value
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-FORMATS: Final = ("table", "md", "csv", "json")
+Costs: TypeAlias = Mapping[str, Cost]
+"""By group."""
 
 
-def records(
-    comparison: Comparison, seconds: Mapping[str, float], sort: str = "rmse"
-) -> list[dict[str, Any]]:
-    """One flat dict a group: name, runs, every metric's mean and spread, differences, seconds.
+def records(comparison: Comparison, costs: Costs, sort: str = "rmse") -> list[dict[str, Any]]:
+    """One flat dict a group: name, runs, every metric's mean and spread, differences, cost.
 
     Sorted by the metric `sort`, best first, groups without it last. Raises RecaeError for an
     unknown metric.
     """
-    known = list(comparison.rows[0].metrics)
-    if sort not in known:
-        raise RecaeError(f"cannot sort by {sort!r}: the metrics are {', '.join(known)}")
-    sign = 1 if sort.startswith(("rmse", "mae")) else -1
+    check_metric(comparison, sort, "sort by")
+    sign = -1 if direction(sort) > 0 else 1
 
     def place(row: Row) -> float:
         value = row.metrics[sort][0]
         return math.inf if math.isnan(value) else sign * value
 
-    return [
-        _record(row, seconds.get(row.name, math.nan)) for row in sorted(comparison.rows, key=place)
-    ]
+    return [_record(row, costs.get(row.name)) for row in sorted(comparison.rows, key=place)]
 
 
-def _record(row: Row, seconds: float) -> dict[str, Any]:
+def as_records(comparison: Comparison, costs: Costs, sort: str = "rmse") -> dict[str, Any]:
+    """Everything that the comparison holds, ready for JSON."""
+    return {
+        "baseline": comparison.baseline,
+        "protocol": comparison.protocol,
+        "models": records(comparison, costs, sort),
+    }
+
+
+def check_metric(comparison: Comparison, metric: str, what: str) -> None:
+    """Raises RecaeError for an unknown metric; `what` cannot be done with it."""
+    known = comparison.rows[0].metrics
+    if metric not in known:
+        raise RecaeError(f"cannot {what} {metric!r}: the metrics are {', '.join(known)}")
+
+
+def _record(row: Row, cost: Cost | None) -> dict[str, Any]:
     record: dict[str, Any] = {"model": row.name, "runs": row.runs}
     for name, (mean, spread) in row.metrics.items():
         record |= {name: mean, f"{name}_sd": spread}
     for name, difference in row.differences.items():
-        record |= {
-            f"{name}_difference": difference.value,
-            f"{name}_low": difference.low,
-            f"{name}_high": difference.high,
-            f"{name}_p_holm": difference.p_holm,
-        }
-    return record | {"seconds": seconds}
-
-
-def render(
-    comparison: Comparison, seconds: Mapping[str, float], *, form: str, sort: str = "rmse"
-) -> str:
-    """The comparison as `md`, `csv` or `json` text. Raises RecaeError for an unknown metric."""
-    flat = records(comparison, seconds, sort)
-    if form == "json":
-        return to_json(
-            {"baseline": comparison.baseline, "protocol": comparison.protocol, "models": flat}
-        )
-    if form == "csv":
-        columns = list(dict.fromkeys(name for record in flat for name in record))
-        out = io.StringIO()
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-        return out.getvalue().rstrip("\n")
-    header, rows = cells(comparison, seconds, sort)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        record[f"{name}_difference"] = difference.value
+        told = asdict(difference)
+        record |= {f"{name}_{key}": told[key] for key in told if key not in ("value", "p")}
+    took = {"seconds": math.nan, "megabytes": math.nan} if cost is None else asdict(cost)
+    return record | took
 
 
 def to_json(value: Any) -> str:
@@ -90,15 +80,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def cells(
-    comparison: Comparison, seconds: Mapping[str, float], sort: str = "rmse"
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the short table: the columns that answer most questions."""
+def short_table(comparison: Comparison, costs: Costs, sort: str = "rmse") -> Section:
+    """The columns that answer most questions. Raises RecaeError for an unknown metric."""
     n = comparison.protocol["n"]
     header = ["model", "RMSE", f"vs {comparison.baseline} (95 %)", "MAE"]
-    header += [f"NDCG@{n}", f"Recall@{n}", "coverage", "seconds"]
+    header += [f"NDCG@{n}", f"Recall@{n}", "coverage", "seconds", "MB"]
     rows = []
-    for record in records(comparison, seconds, sort):
+    for record in records(comparison, costs, sort):
         row = comparison[record["model"]]
         rows.append(
             [
@@ -109,16 +97,85 @@ def cells(
                 _mean(row.metrics.get(f"ndcg_at_{n}"), 4),
                 _mean(row.metrics.get(f"recall_at_{n}"), 4),
                 _mean(row.metrics.get(f"item_coverage_at_{n}"), 3),
-                "-" if math.isnan(record["seconds"]) else f"{record['seconds']:.1f}",
+                number(record["seconds"], ".1f"),
+                number(record["megabytes"], ",.0f"),
             ]
         )
-    return header, rows
+    return Section("", header, rows)
 
 
-def table(comparison: Comparison, seconds: Mapping[str, float], sort: str = "rmse") -> Table:
-    """The short table for a terminal."""
-    header, rows = cells(comparison, seconds, sort)
-    return rich_table(header, rows, left=1)
+def differences(comparison: Comparison, metric: str, sort: str = "rmse") -> Section:
+    """One metric in full: how much, for how many users, and whether it is luck.
+
+    Raises RecaeError for an unknown metric.
+    """
+    check_metric(comparison, metric, "compare")
+    against = f"vs {comparison.baseline}"
+    header = ["model", titled(metric), f"{against} (95 %)", "effect", "wins / ties / losses"]
+    header += ["p (Holm)", "verdict"]
+    rows = []
+    for record in records(comparison, {}, sort):
+        row = comparison[record["model"]]
+        found = row.differences.get(metric)
+        cells = [row.name, _mean(row.metrics[metric], 4)]
+        cells.append(_interval(found, row.name == comparison.baseline))
+        if found is None:
+            rows.append([*cells, "", "", "", ""])
+            continue
+        users = f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
+        told = "<0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}"
+        rows.append([*cells, f"{found.effect:+.2f}", users, told, found.verdict])
+    return Section(titled(metric), header, rows)
+
+
+def every_metric(comparison: Comparison) -> Section:
+    """Means over seeds with their spread, a column a group."""
+    header = ["metric", *(row.name for row in comparison.rows)]
+    rows = [
+        [titled(metric), *(_mean(row.metrics[metric], 4) for row in comparison.rows)]
+        for metric in comparison.rows[0].metrics
+    ]
+    return Section("Every metric", header, rows)
+
+
+def settings_table(settings: Mapping[str, Mapping[str, str]], groups: Sequence[str]) -> Section:
+    """The parameters in which groups differ, a column a group."""
+    rows = [[name, *(of.get(group, "-") for group in groups)] for name, of in settings.items()]
+    return Section("Settings that differ", ["setting", *groups], rows)
+
+
+def slices_table(found: Sliced) -> Section:
+    """Slices of a facet: the baseline's value, and each other group's difference."""
+    others = [name for name in found.slices[0].values if name != found.baseline]
+    # A baseline that only ranks has no RMSE to subtract: then the others stand as they are.
+    against = f" less {found.baseline}" if found.slices[0].gaps else ""
+    header = [found.by, "users", "ratings", found.baseline]
+    header += [name + against for name in others]
+    rows = [
+        [
+            each.label,
+            f"{each.users:,}",
+            f"{each.ratings:,}",
+            _within(each.values[found.baseline]) if found.baseline in each.values else "-",
+            *(_gap(each.gaps[name]) if against else _within(each.values[name]) for name in others),
+        ]
+        for each in found.slices
+    ]
+    return Section(f"{titled(found.measure)} by {found.by}", header, rows)
+
+
+def titled(metric: str) -> str:
+    """A metric as it is written in headers: `ndcg_at_10` as NDCG@10."""
+    stem, at, n = metric.partition("_at_")
+    known = {"rmse": "RMSE", "mae": "MAE", "ndcg": "NDCG", "map": "MAP", "mrr": "MRR"}
+    whole, _, rest = stem.partition("_")
+    name = known.get(whole, whole.capitalize()) + (f" {rest.replace('_', ' ')}" if rest else "")
+    return f"{name}@{n}" if at else name
+
+
+def table(tabled: Section) -> Table:
+    """For a terminal."""
+    return rich_table(tabled.header, tabled.rows, left=tabled.left)
 
 
 def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Table:
@@ -143,6 +200,11 @@ def rich_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
     return built
 
 
+def number(value: float, form: str) -> str:
+    """Formatted, `-` where it is none."""
+    return "-" if math.isnan(value) else format(value, form)
+
+
 def _mean(value: tuple[float, float] | None, digits: int) -> str:
     """Of a metric that pooled folds lack: nothing."""
     mean, spread = value or (math.nan, math.nan)
@@ -157,3 +219,16 @@ def _interval(difference: Difference | None, is_baseline: bool) -> str:
     if difference is None:
         return "baseline" if is_baseline else "-"
     return f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+
+
+def _within(value: Value) -> str:
+    if not math.isfinite(value.low):
+        return number(value.value, ".4f")
+    return f"{value.value:.4f} [{value.low:.4f}, {value.high:.4f}]"
+
+
+def _gap(gap: Gap) -> str:
+    sign = {"better": " +", "worse": " −"}.get(gap.verdict, "")
+    if not math.isfinite(gap.low):
+        return number(gap.value, "+.4f")
+    return f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]{sign}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -15,6 +15,7 @@ import numpy as np
 from recae.comparison import Comparison, compare, replicates
 from recae.errors import DataError, RecipeError
 from recae.evaluation import Evaluation, evaluate
+from recae.memory import forget_peak, peak_megabytes
 from recae.models import Recommender
 from recae.nn.training import Progress
 from recae.ratings import Ratings
@@ -60,14 +61,32 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a fit took; of several fits their mean."""
+
+    seconds: float
+    megabytes: float
+    """The most that the process held meanwhile: Python, libraries and data included."""
+
+    @classmethod
+    def mean(cls, costs: Sequence[Cost]) -> Cost:
+        """Of the fits of one model."""
+        return cls(
+            float(np.mean([cost.seconds for cost in costs])),
+            float(np.mean([cost.megabytes for cost in costs])),
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """One run when it is over. `seconds`: of the fit alone; `run_id` None where untracked."""
+    """One run when it is over."""
 
     plan: Plan
     model: Recommender
     evaluation: Evaluation
-    seconds: float
+    cost: Cost
     run_id: str | None = None
+    """None where untracked."""
 
 
 class TrackedRun(Protocol):
@@ -152,11 +171,11 @@ class Report:
         return next(iter(self.splits.values()))
 
     @property
-    def seconds(self) -> dict[str, float]:
-        """Mean seconds of a fit, by model."""
+    def costs(self) -> dict[str, Cost]:
+        """By model, over seeds and folds."""
         models = dict.fromkeys(outcome.plan.model for outcome in self.outcomes)
         return {
-            name: float(np.mean([o.seconds for o in self.outcomes if o.plan.model == name]))
+            name: Cost.mean([o.cost for o in self.outcomes if o.plan.model == name])
             for name in models
         }
 
@@ -247,6 +266,7 @@ def _run(
             tracked.progress(progress)
             listener.on_progress(plan, progress)
 
+        forget_peak()
         began = time.perf_counter()
         model.fit(
             split.train,
@@ -255,13 +275,13 @@ def _run(
             on_epoch=on_epoch,
             resume=tracked.checkpoint,
         )
-        seconds = tracked.spent + time.perf_counter() - began
+        cost = Cost(tracked.spent + time.perf_counter() - began, peak_megabytes())
         scoring = recipe.evaluation
         evaluation = evaluate(model, split.test, n=scoring.n, relevant=scoring.relevant)
         # The holdout alone does not tell what was trained on; the split's digest does.
         evaluation = replace(
             evaluation, protocol=evaluation.protocol | {"split": plan.split_digest}
         )
-        outcome = Outcome(plan, model, evaluation, seconds, tracked.run_id)
+        outcome = Outcome(plan, model, evaluation, cost, tracked.run_id)
         tracked.finish(outcome)
     return outcome

@@ -669,7 +669,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a scale upside down": ("data info {films} --scale 5,1", "not '5,1'"),
     "fetch the unknown": ("data fetch ml-7m", "there is no release 'ml-7m'"),
     # compare
-    "format": ("compare --format xml", "--format is one of table, md, csv, json, not 'xml'"),
+    "format": ("compare --format xml", "--format is one of table, md, csv, json, latex, not 'xml'"),
 }
 
 

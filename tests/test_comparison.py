@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recae import comparison
-from recae.comparison import Difference, common_protocol, compare, holm, pooled
+from recae import resampling
+from recae.comparison import Difference, common_protocol, compare, direction, holm, pooled
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
 
 Floats = NDArray[np.float64]
 
+STARS = ("rmse", "mae", "rmse_macro", "mae_macro")
 PROTOCOL: dict[str, Any] = {
     "holdout": "one",
     "scale": [1.0, 5.0],
@@ -39,11 +40,18 @@ def scored(errors: list[Floats] | None, ndcg: Floats | list[float], **protocol: 
     metrics = {
         "rmse": float("nan"),
         "mae": float("nan"),
+        "rmse_macro": float("nan"),
+        "mae_macro": float("nan"),
         "ndcg_at_10": float(lists[ranked].mean()) if ranked.any() else float("nan"),
     }
     if errors is not None:
         every = np.concatenate(errors)
-        metrics |= {"rmse": float(np.sqrt(np.mean(every**2))), "mae": float(np.mean(np.abs(every)))}
+        metrics |= {
+            "rmse": float(np.sqrt(np.mean(every**2))),
+            "mae": float(np.mean(np.abs(every))),
+            "rmse_macro": float(np.mean([np.sqrt(np.mean(e**2)) for e in errors])),
+            "mae_macro": float(np.mean([np.mean(np.abs(e)) for e in errors])),
+        }
         by_user |= {
             "ratings": np.array([len(e) for e in errors], dtype=np.float64),
             "squared_error": np.array([(e**2).sum() for e in errors]),
@@ -78,9 +86,16 @@ def slow(
 ) -> dict[str, Floats]:
     """By group its metric in every resample, users drawn with replacement; [B] each."""
 
+    def value_of_one(run: Evaluation, user: int) -> float:
+        source = {"rmse_macro": "squared_error", "mae_macro": "absolute_error"}[metric]
+        mean = run.by_user[source][user] / run.by_user["ratings"][user]
+        return float(np.sqrt(mean) if metric == "rmse_macro" else mean)
+
     def value(run: Evaluation, users: NDArray[np.int64]) -> float:
         if metric == "ndcg_at_10":
             return float(np.nanmean(run.by_user[metric][users]))
+        if metric.endswith("_macro"):
+            return float(np.mean([value_of_one(run, user) for user in users]))
         source = {"rmse": "squared_error", "mae": "absolute_error"}[metric]
         mean = run.by_user[source][users].sum() / run.by_user["ratings"][users].sum()
         return float(np.sqrt(mean) if metric == "rmse" else mean)
@@ -95,13 +110,15 @@ def slow(
 def test_intervals_are_those_of_a_slow_bootstrap(
     groups: dict[str, list[Evaluation]], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "_BLOCK", block)
+    monkeypatch.setattr(resampling, "_BLOCK", block)
     found = compare(groups, baseline="b", rng=rng_of(7), resamples=300)
     rng = rng_of(7)
-    for metric in ("rmse", "mae", "ndcg_at_10"):
-        able = np.flatnonzero(~np.isnan(groups["a"][0].by_user["ndcg_at_10"]))
-        users = able if metric.startswith("ndcg") else np.arange(23)
-        drawn = users[rng.integers(len(users), size=(300, len(users)))]
+    able = np.flatnonzero(~np.isnan(groups["a"][0].by_user["ndcg_at_10"]))
+    # The same draws for all metrics in which the same users count.
+    of_stars = rng.integers(23, size=(300, 23))
+    of_lists = able[rng.integers(len(able), size=(300, len(able)))]
+    for metric in ("rmse", "mae", "rmse_macro", "mae_macro", "ndcg_at_10"):
+        drawn = of_lists if metric.startswith("ndcg") else of_stars
         values = slow(groups, metric, drawn)
         for name in "ac":
             expected = np.percentile(values[name] - values["b"], [2.5, 97.5])
@@ -176,7 +193,8 @@ def test_a_model_against_itself() -> None:
     rng = rng_of(1)
     run = scored(errors_of(rng, rng.integers(1, 5, 30), 1.0), rng.random(30))
     differences = compare({"a": run, "b": run}, baseline="a", rng=rng)["b"].differences
-    assert differences == {m: Difference(0, 0, 0, 1, 1) for m in ("rmse", "mae", "ndcg_at_10")}
+    same = Difference(0, 0, 0, 1, 1, 0, 0, 30, 0, "no difference")
+    assert differences == dict.fromkeys([*STARS, "ndcg_at_10"], same)
 
 
 def test_a_clearly_better_model() -> None:
@@ -229,7 +247,81 @@ def test_nobody_with_lists() -> None:
     counts = rng.integers(1, 5, 12)
     runs = {n: scored(errors_of(rng, counts, 1), np.full(12, np.nan)) for n in ("base", "other")}
     found = compare(runs, baseline="base", rng=rng, resamples=50)["other"].differences
-    assert set(found) == {"rmse", "mae"}
+    assert set(found) == set(STARS)
+
+
+# --- for how many users, and the verdict
+
+
+def lists_of(values: list[float]) -> Evaluation:
+    return scored(None, values)
+
+
+def test_wins_ties_and_effect_by_hand() -> None:
+    base, other = [0.5, 0.2, 0.4, np.nan, 0.0], [0.7, 0.2, 0.3, np.nan, 0.4]
+    runs = {"mf": lists_of(base), "dual": lists_of(other)}
+    found = compare(runs, baseline="mf", rng=rng_of())["dual"].differences["ndcg_at_10"]
+    assert (found.wins, found.ties, found.losses) == (2, 1, 1)
+    by_user = np.array([0.2, 0.0, -0.1, 0.4])
+    assert found.effect == pytest.approx(by_user.mean() / by_user.std(ddof=1))
+    assert found.verdict == "no difference"
+
+
+def test_a_smaller_error_is_a_win() -> None:
+    worse = [np.array([1.0, -1.0]), np.array([0.5]), np.array([2.0])]
+    better = [np.array([0.5, 0.5]), np.array([0.6]), np.array([2.0])]
+    runs = {"mf": scored(worse, [0.1] * 3), "dual": scored(better, [0.1] * 3)}
+    found = compare(runs, baseline="mf", rng=rng_of())["dual"].differences["rmse"]
+    assert (found.wins, found.ties, found.losses) == (1, 1, 1)
+    by_user = np.array([-0.5, 0.1, 0.0])
+    assert found.effect == pytest.approx(by_user.mean() / by_user.std(ddof=1))
+
+
+def test_a_user_counts_with_the_mean_over_seeds() -> None:
+    runs = {
+        "mf": [lists_of([0.5, 0.5]), lists_of([0.5, 0.5])],
+        "dual": [lists_of([0.9, 0.4]), lists_of([0.2, 0.6])],
+    }
+    found = compare(runs, baseline="mf", rng=rng_of())["dual"].differences["ndcg_at_10"]
+    assert (found.wins, found.ties, found.losses) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shift", "verdict"),
+    [
+        ("ndcg_at_10", 0.2, "better"),
+        ("ndcg_at_10", -0.2, "worse"),
+        ("ndcg_at_10", 0.0, "no difference"),
+        ("miscalibration_at_10", -0.2, "better"),
+        ("novelty_at_10", -0.2, "lower"),
+        ("novelty_at_10", 0.2, "higher"),
+    ],
+)
+def test_verdicts(metric: str, shift: float, verdict: str) -> None:
+    rng = rng_of(5)
+    base = rng.random(60)
+
+    def run(values: Floats) -> Evaluation:
+        made = scored(None, values)
+        return replace(made, metrics={metric: float(values.mean())}, by_user={metric: values})
+
+    runs = {"mf": run(base), "dual": run(base + shift + rng.normal(0, 0.1, 60))}
+    found = compare(runs, baseline="mf", rng=rng)["dual"].differences[metric]
+    assert found.verdict == verdict
+    assert (found.wins > found.losses) == (shift * (direction(metric) or 1) > 0) or not shift
+
+
+def test_the_verdict_is_that_of_the_corrected_p() -> None:
+    """Of many models that are all alike, one or another would be `better` without correction."""
+    rng = rng_of(1)
+    base = rng.random(80)
+    runs = {"mf": lists_of(list(base))} | {
+        f"m{i}": lists_of(list(base + rng.normal(0, 0.3, 80))) for i in range(60)
+    }
+    found = compare(runs, baseline="mf", rng=rng, resamples=4000)
+    differences = [found[f"m{i}"].differences["ndcg_at_10"] for i in range(60)]
+    assert any(d.p < 0.05 for d in differences)
+    assert {d.verdict for d in differences} == {"no difference"}
 
 
 # --- Holm
@@ -269,7 +361,7 @@ def test_a_model_that_only_ranks_is_compared_by_its_lists() -> None:
     }
     found = compare(runs, baseline="mf", rng=rng, resamples=100)
     assert set(found["popular"].differences) == {"ndcg_at_10"}
-    assert set(found["dual"].differences) == {"rmse", "mae", "ndcg_at_10"}
+    assert set(found["dual"].differences) == {*STARS, "ndcg_at_10"}
     # A model without stars is no comparison of stars: nothing to correct for.
     assert found["dual"].differences["rmse"].p_holm == found["dual"].differences["rmse"].p
     assert np.isnan(found["popular"].metrics["rmse"][0])

@@ -61,7 +61,7 @@ def test_every_model_with_every_seed(report: Report, recipe: Recipe) -> None:
         assert plan.data_digest == report.ratings.digest
         assert plan.split_digest == report.split.digest
         assert plan.kind == plan.model
-        assert outcome.seconds > 0
+        assert outcome.cost.seconds > 0
         assert outcome.run_id is None
         assert outcome.evaluation.protocol["split"] == report.split.digest
     assert report.outcomes[0].plan.params["k"] == 3
@@ -126,9 +126,9 @@ def test_evaluation_settings_are_used(recipe: Recipe) -> None:
 
 def test_the_report_finds_models_and_seconds(report: Report) -> None:
     assert report.model("mf") is report.outcomes[0].model
-    assert list(report.seconds) == ["mf", "bias", "popular"]
-    mean = (report.outcomes[0].seconds + report.outcomes[3].seconds) / 2
-    assert report.seconds["mf"] == pytest.approx(mean)
+    assert list(report.costs) == ["mf", "bias", "popular"]
+    mean = (report.outcomes[0].cost.seconds + report.outcomes[3].cost.seconds) / 2
+    assert report.costs["mf"].seconds == pytest.approx(mean)
 
 
 def test_runs_of_other_splits_cannot_be_compared(recipe: Recipe) -> None:

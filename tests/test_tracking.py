@@ -102,6 +102,10 @@ def assert_same(ours: TrackedEvaluation, outcome: Outcome) -> None:
     assert (ours_.counts, ours_.protocol) == (theirs.counts, theirs.protocol)
     assert ours_.users == theirs.users
     np.testing.assert_equal(ours_.by_user, theirs.by_user)
+    assert ours_.answers is not None
+    assert theirs.answers is not None
+    np.testing.assert_array_equal(ours_.answers.lists, theirs.answers.lists)
+    np.testing.assert_allclose(ours_.answers.predicted, theirs.answers.predicted, rtol=1e-6)
 
 
 # --- what is kept
@@ -127,7 +131,7 @@ def test_a_sweep_is_kept_whole(store: Store, tmp_path: Path) -> None:
     assert first.inputs.dataset_inputs[0].dataset.digest == report.ratings.digest[:16]
     evaluation = report.outcomes[0].evaluation
     assert first.data.metrics["test/rmse"] == pytest.approx(evaluation.metrics["rmse"])
-    assert first.data.metrics["fit_seconds"] == pytest.approx(report.outcomes[0].seconds)
+    assert first.data.metrics["fit_seconds"] == pytest.approx(report.outcomes[0].cost.seconds)
     assert first.data.metrics["peak_memory_mb"] > 10
     history = MlflowClient(store.uri).get_metric_history(first.info.run_id, "val/rmse")
     assert [point.step for point in history] == list(range(2, 41, 2))
@@ -149,9 +153,14 @@ def test_artifacts(store: Store, tmp_path: Path) -> None:
     report = run(recipe(tmp_path, AUTOREC), tracker=MlflowTracker(store))
     folder = store.artifacts / str(report.outcomes[0].run_id) / "artifacts"
     kept = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    evaluation = ["evaluation/by_user.parquet", "evaluation/evaluation.json"]
-    assert kept == ["curves.png", *evaluation, "recipe.json"]
-    by_user = pd.read_parquet(folder / evaluation[0])
+    names = ("by_user", "items", "known", "lists", "ratings")
+    evaluation = ["evaluation.json", *(f"{name}.parquet" for name in names)]
+    assert kept == [
+        "curves.png",
+        *sorted(f"evaluation/{name}" for name in evaluation),
+        "recipe.json",
+    ]
+    by_user = pd.read_parquet(folder / "evaluation" / "by_user.parquet")
     users = report.outcomes[0].evaluation.users
     assert by_user["user"].tolist() == users.values.tolist()
     rmse = math.sqrt(by_user["squared_error"].sum() / by_user["ratings"].sum())
@@ -171,7 +180,7 @@ def test_evaluations_come_back_as_they_were(store: Store, tmp_path: Path) -> Non
     ]
     for ours, outcome in zip(found, reversed(report.outcomes), strict=True):
         assert_same(ours, outcome)
-        assert ours.seconds == pytest.approx(outcome.seconds)
+        assert ours.cost.seconds == pytest.approx(outcome.cost.seconds)
         assert ours.experiment == "ratings.csv random"
     assert found[0].started.timestamp() == pytest.approx(time.time(), abs=120)
 

@@ -20,12 +20,20 @@ import recae
 from recae.evaluation import Evaluation
 from recae.ids import Ids
 from recae.models import Recommender, load_model
+from recae.running import Cost
+from recae.tracking.answers import read_answers, write_answers
 from recae.tracking.store import Store, as_default
 
 _MODEL: Final = "model"
 _RECIPE: Final = "recipe.json"
 _EVALUATION: Final = "evaluation"
 _SUMMARY, _BY_USER = "evaluation.json", "by_user.parquet"
+
+
+def cost_of(run: Run) -> Cost:
+    """What the fit of a finished run took."""
+    found = run.data.metrics
+    return Cost(found["fit_seconds"], found["peak_memory_mb"])
 
 
 def write_recipe(recipe: dict[str, Any], folder: Path) -> None:
@@ -42,7 +50,7 @@ def read_recipe(client: MlflowClient, run: Run) -> dict[str, Any]:
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Everything of an evaluation: a summary in JSON (NaN as null), users in Parquet."""
+    """Everything of an evaluation: a summary in JSON (NaN as null), the rest in Parquet."""
     folder = folder / _EVALUATION
     folder.mkdir()
     metrics = {k: v if math.isfinite(v) else None for k, v in evaluation.metrics.items()}
@@ -50,18 +58,24 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     (folder / _SUMMARY).write_text(json.dumps(summary, indent=1, allow_nan=False), "utf-8")
     table = pd.DataFrame({"user": evaluation.users.values, **evaluation.by_user})
     table.to_parquet(folder / _BY_USER, index=False)
+    if evaluation.answers is not None:
+        write_answers(evaluation.answers, evaluation.users, folder)
 
 
 def read_evaluation(client: MlflowClient, run: Run) -> Evaluation:
-    """The evaluation of a run, equal to the one that was written."""
+    """The evaluation of a run, equal to the one that was written.
+
+    Without answers where an earlier version kept none.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(client.download_artifacts(run.info.run_id, _EVALUATION, scratch))
         summary = json.loads((folder / _SUMMARY).read_text("utf-8"))
         table = pd.read_parquet(folder / _BY_USER)
+        users = Ids.of(table["user"])
+        answers = read_answers(users, folder)
     by_user = {name: table[name].to_numpy() for name in table.columns if name != "user"}
     metrics = {k: math.nan if v is None else v for k, v in summary["metrics"].items()}
-    users = Ids.of(table["user"])
-    return Evaluation(metrics, summary["counts"], summary["protocol"], users, by_user)
+    return Evaluation(metrics, summary["counts"], summary["protocol"], users, by_user, answers)
 
 
 def log_model(

@@ -13,7 +13,8 @@ from mlflow.entities import Experiment, Run
 from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.models import Recommender
-from recae.tracking.artifacts import read_evaluation, read_model, read_recipe
+from recae.running import Cost
+from recae.tracking.artifacts import cost_of, read_evaluation, read_model, read_recipe
 from recae.tracking.labels import fold_of
 from recae.tracking.store import Store, explained, search
 
@@ -34,35 +35,56 @@ class TrackedEvaluation:
     experiment: str
     experiment_id: str
     started: datetime
-    seconds: float
-    """Of the fit."""
+    cost: Cost
     evaluation: Evaluation
 
 
 def evaluations(
-    store: Store, runs: Sequence[str] = (), experiment: str | None = None
+    store: Store,
+    runs: Sequence[str] = (),
+    experiment: str | None = None,
+    where: str | None = None,
 ) -> list[TrackedEvaluation]:
     """Finished runs with their evaluations, newest first.
 
     runs: run ids (also as runs:/ID), or names of runs or models, of the newest sweep that has
-        them; a parent run stands for its children. Without any: the newest sweep.
-    experiment: look in this one only.
+        them; a parent run stands for its children.
+    experiment: look in this one only; without `runs`, all of its runs.
+    where: all runs of which this filter of MLflow's holds, of the experiment if there is one.
 
-    Raises ComparisonError where an experiment or run is unknown or not finished, RecaeError where
-    the store holds no runs or cannot be reached.
+    Without any: the newest sweep. Raises ComparisonError where an experiment or run is unknown or
+    not finished or the filter finds none, RecaeError where the store holds no runs, cannot be
+    reached, or does not understand the filter.
     """
+    if runs and where is not None:
+        raise ComparisonError("name runs or give a filter, not both")
     client = store.open()
-    each: Sequence[str | None] = runs or [None]
     with explained(store):
         experiments = _experiments(client, experiment)
-        chosen = {
-            run.info.run_id: run
-            for wanted in each
-            for run in _chosen(client, store, experiments, wanted)
-        }
+        if runs or (experiment is None and where is None):
+            each: Sequence[str | None] = runs or [None]
+            found = [run for one in each for run in _chosen(client, store, experiments, one)]
+        else:
+            found = _filtered(client, experiments, where)
         names = {e.experiment_id: e.name for e in experiments}
+        chosen = {run.info.run_id: run for run in found}
         newest_first = sorted(chosen.values(), key=lambda run: -run.info.start_time)
         return [_tracked_evaluation(client, run, names) for run in newest_first]
+
+
+def _filtered(
+    client: MlflowClient, experiments: Sequence[Experiment], where: str | None
+) -> list[Run]:
+    """Raises ComparisonError where there are none."""
+    found = [
+        run
+        for run in search(client, where or "", experiments)
+        if run.info.status == "FINISHED" and "recae.model" in run.data.tags
+    ]
+    if not found:
+        told = "" if where is None else f" of which {where!r} holds"
+        raise ComparisonError(f"there are no finished runs{told}")
+    return found
 
 
 def load_run_model(store: Store, run: str) -> Recommender:
@@ -161,6 +183,6 @@ def _tracked_evaluation(
         names[info.experiment_id],
         info.experiment_id,
         datetime.fromtimestamp(info.start_time / 1000, UTC),
-        run.data.metrics["fit_seconds"],
+        cost_of(run),
         read_evaluation(client, run),
     )

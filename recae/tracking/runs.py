@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -114,8 +112,8 @@ class OpenRun:
 
     def _results(self, outcome: Outcome) -> list[Metric]:
         values = {f"test/{name}": value for name, value in outcome.evaluation.metrics.items()}
-        values["fit_seconds"] = outcome.seconds
-        values["peak_memory_mb"] = _peak_memory()
+        values["fit_seconds"] = outcome.cost.seconds
+        values["peak_memory_mb"] = outcome.cost.megabytes
         return [Metric(k, v, _now(), 0) for k, v in values.items() if math.isfinite(v)]
 
     def _write_artifacts(self, outcome: Outcome, folder: Path) -> None:
@@ -146,9 +144,3 @@ def _history(client: MlflowClient, run_id: str) -> dict[str, dict[int, float]]:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _peak_memory() -> float:
-    """Of this process until now, in MB: Linux counts in KiB, macOS in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

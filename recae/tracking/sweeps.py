@@ -11,7 +11,7 @@ from mlflow.entities import Param, Run, RunTag
 
 from recae.errors import RecaeError
 from recae.running import Outcome, Plan
-from recae.tracking.artifacts import read_evaluation, read_model
+from recae.tracking.artifacts import cost_of, read_evaluation, read_model
 from recae.tracking.labels import dataset, experiment, fold_of, origin, params, whereabouts
 from recae.tracking.runs import OpenRun
 from recae.tracking.store import Store, explained, search, tolerated
@@ -56,7 +56,7 @@ class MlflowTracker:
             return None
         with explained(self._store):
             model, evaluation = read_model(self._store, run), read_evaluation(self._client, run)
-        return Outcome(plan, model, evaluation, run.data.metrics["fit_seconds"], run.info.run_id)
+        return Outcome(plan, model, evaluation, cost_of(run), run.info.run_id)
 
     @contextmanager
     def run(self, plan: Plan) -> Iterator[OpenRun]:

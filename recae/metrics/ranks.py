@@ -1,6 +1,6 @@
-"""How good predictions and lists are: functions of arrays, which know row numbers and no ids.
+"""Where a user's targets stand among the best scored items.
 
-R ratings, B users of a batch, U users, N items, n the list length. Stars are in the data's scale.
+B users of a batch, N items, n the list length.
 
 Ranking metrics are expected values under a random order of tied items, so a constant model
 scores what chance scores. Every one of them is a sum over *tie groups*: the items to which a
@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 
 from recae.errors import DataError
@@ -26,38 +26,6 @@ Whole: TypeAlias = NDArray[np.int64]
 
 # Scores ranked at a time: the working memory of `ranking` is a few arrays of this size.
 _BLOCK = 1 << 20
-
-
-def rmse(stars: ArrayLike, predicted: ArrayLike) -> float:
-    """Root mean squared error in stars, pooled over entries: sqrt(mean((predicted - stars)^2)).
-
-    stars, predicted: [R]. Raises DataError where they are empty, differ in length or not finite.
-    """
-    return float(np.sqrt(np.mean(_errors(stars, predicted) ** 2)))
-
-
-def mae(stars: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean absolute error in stars, pooled over entries: mean(|predicted - stars|).
-
-    stars, predicted: [R]. Raises DataError where they are empty, differ in length or not finite.
-    """
-    return float(np.mean(np.abs(_errors(stars, predicted))))
-
-
-def rmse_macro(users: ArrayLike, stars: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean over users of each user's own RMSE in stars: a user with one rating counts fully.
-
-    users: [R] rows; stars, predicted: [R]. Raises DataError as `rmse` does.
-    """
-    return float(np.mean(np.sqrt(_mean_by_user(users, _errors(stars, predicted) ** 2))))
-
-
-def mae_macro(users: ArrayLike, stars: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean over users of each user's own MAE in stars: a user with one rating counts fully.
-
-    users: [R] rows; stars, predicted: [R]. Raises DataError as `mae` does.
-    """
-    return float(np.mean(_mean_by_user(users, np.abs(_errors(stars, predicted)))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,114 +81,6 @@ def ranking(scores: NDArray[np.floating[Any]], relevant: sparse.csr_array, n: in
     return Ranking(
         *(np.concatenate([getattr(block, field.name) for block in blocks]) for field in _FIELDS)
     )
-
-
-def auc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """The chance that a positive has a higher score than a negative, ties counted half.
-
-    The area under the ROC curve, as the Mann-Whitney statistic: mean ranks of tied scores
-    (Hanley and McNeil 1982). 0.5 says nothing, 1 separates.
-
-    scores: [n]; positive: [n] booleans. Raises DataError where they differ in length, a score is
-    NaN, and where all or none are positive.
-    """
-    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive)
-    if values.ndim != 1 or values.shape != truth.shape or truth.dtype != bool:
-        raise DataError(
-            f"scores and booleans must be flat and equally long, not {values.shape} and "
-            f"{truth.dtype} {truth.shape}"
-        )
-    if np.isnan(values).any():
-        raise DataError("a score is NaN: it has no place among the others")
-    positives = np.count_nonzero(truth)
-    if positives in (0, len(truth)):
-        raise DataError("an AUC needs positives and negatives, and there is only one kind here")
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    above = ranks[places][truth].sum() - positives * (positives + 1) / 2
-    return float(above / positives / (len(truth) - positives))
-
-
-def item_coverage(items: ArrayLike, n_items: int) -> float:
-    """The share of the catalogue that is recommended to somebody (Ge et al. 2010).
-
-    items: [U, n] item rows, -1 where a list is shorter. Raises DataError for other rows.
-    """
-    return float(np.count_nonzero(_times_recommended(items, n_items)) / n_items)
-
-
-def novelty(items: ArrayLike, counts: ArrayLike, n_users: int) -> float:
-    """Mean self-information of the recommended items in bits (Zhou et al. 2010).
-
-    An item that c of n_users users rated has -log2((c + 1) / (n_users + 1)) bits: 0 where all
-    rated it, and finite where nobody did, which the plain share c / n_users is not.
-
-    items: [U, n] item rows, -1 where a list is shorter; counts: [N] training ratings by item.
-    Raises DataError for other rows, counts outside 0 .. n_users, and where nothing is recommended.
-    """
-    rated = np.asarray(counts, dtype=np.float64)
-    if not ((rated >= 0) & (rated <= n_users)).all():
-        raise DataError(f"counts must be between 0 and the number of users, {n_users}")
-    times = _times_recommended(items, len(rated))
-    if not times.any():
-        raise DataError("nothing is recommended: the lists are empty")
-    bits = np.log2(n_users + 1) - np.log2(rated + 1)
-    return float(times @ bits / times.sum())
-
-
-def gini(items: ArrayLike, n_items: int) -> float:
-    """Gini index of how often items are recommended: 0 all equally, 1 one and the same always.
-
-    sum_j (2 j - N - 1) p_j / (N - 1), with p_j the share of item j in all recommendations, in
-    ascending order (Shani and Gunawardana 2011). Items never recommended count.
-
-    items: [U, n] item rows, -1 where a list is shorter. Raises DataError for other rows and where
-    nothing is recommended.
-    """
-    times = np.sort(_times_recommended(items, n_items))
-    if not times.any():
-        raise DataError("nothing is recommended: the lists are empty")
-    weights = 2 * np.arange(1, n_items + 1) - n_items - 1
-    # A catalogue of one item is spread as evenly as it can be: 0 / 1.
-    return float(weights @ times / (times.sum() * max(n_items - 1, 1)))
-
-
-def _errors(stars: ArrayLike, predicted: ArrayLike) -> Floats:
-    true, guess = np.asarray(stars, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if true.ndim != 1 or true.shape != guess.shape:
-        raise DataError(
-            f"stars and predictions must be flat and equally long, not {true.shape} and "
-            f"{guess.shape}"
-        )
-    if not len(true):
-        raise DataError("there are no ratings to compare with: the holdout is empty")
-    bad = np.flatnonzero(~(np.isfinite(true) & np.isfinite(guess)))
-    if len(bad):
-        place = int(bad[0])
-        raise DataError(
-            f"{guess[place]:g} was predicted for {true[place]:g} stars (row {place}): both must "
-            "be finite numbers"
-        )
-    return guess - true
-
-
-def _mean_by_user(users: ArrayLike, values: Floats) -> Floats:
-    """[users that occur]: the mean of each one's values [R]."""
-    rows = np.asarray(users)
-    if rows.shape != values.shape:
-        raise DataError(f"{rows.shape} users for {values.shape} ratings: give one user a rating")
-    _, places, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    return np.bincount(places, weights=values) / counts
-
-
-def _times_recommended(items: ArrayLike, n_items: int) -> Whole:
-    """[N]: in how many lists each item is."""
-    rows = np.asarray(items)
-    if n_items < 1 or rows.dtype.kind not in "iu":
-        raise DataError("lists must be whole item rows of a catalogue with at least one item")
-    if rows.size and (rows.min() < -1 or rows.max() >= n_items):
-        raise DataError(f"lists must hold item rows 0 to {n_items - 1}, or -1 for no item")
-    return np.bincount(rows[rows >= 0], minlength=n_items).astype(np.int64)
 
 
 def _check(scores: NDArray[np.floating[Any]], relevant: sparse.csr_array, n: int) -> None:

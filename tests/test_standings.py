@@ -1,11 +1,11 @@
-"""How runs are grouped for a comparison."""
+"""How runs are grouped for a comparison, and which of them can be compared."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
-from recae.console import group_names
+from recae.standings import group_names
 
 
 def run(model: str, **params: str) -> Any:

@@ -1,0 +1,127 @@
+"""What ratings can be sliced by: kinds of users, of items, and of the ratings themselves.
+
+U users, R target ratings, P places (a rating in a slice: several with genres), S slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from recae.answers import Answers
+from recae.ids import Rows
+
+_SHARES: Final = (1 / 3, 2 / 3)
+"""Of all training ratings, where head, middle and tail are cut."""
+_PARTS: Final = 4
+"""Users are cut by their number of ratings into so many parts."""
+_MOST_GENRES: Final = 20
+_DAYS: Final = (1, 7, 30, 365)
+
+
+class Facet(NamedTuple):
+    """Slices of target ratings."""
+
+    labels: list[str]
+    """[S]."""
+    places: Rows
+    """[P]: rows of ratings."""
+    slices: Rows
+    """[P]: of which slice each is."""
+
+
+def _by_activity(answers: Answers) -> Facet:
+    """Users by how many ratings were known of them, in four parts of as many users."""
+    cut = np.unique(np.quantile(answers.known, np.arange(1, _PARTS) / _PARTS, method="lower"))
+    part = np.searchsorted(cut, answers.known, side="left")
+    return _of_ratings(part[answers.users], _ranges(answers.known, part, "ratings"))
+
+
+def _by_popularity(answers: Answers) -> Facet:
+    """Items by training ratings: the head holds the most rated third of all ratings."""
+    order = np.argsort(-answers.counts, kind="stable")
+    before = np.cumsum(answers.counts[order]) - answers.counts[order]
+    part = np.empty(len(order), dtype=np.int64)
+    part[order] = np.searchsorted(_SHARES, before / max(answers.counts.sum(), 1), side="right")
+    part[answers.counts == 0] = 3
+    ranges = _ranges(answers.counts, part, "ratings")
+    names = ["head", "middle", "tail", "never rated"]
+    labels = [f"{n}: {ranges[i]}" if i < min(3, len(ranges)) else n for i, n in enumerate(names)]
+    return _of_ratings(part[answers.columns], labels)
+
+
+def _by_stars(answers: Answers) -> Facet:
+    values, part = np.unique(answers.stars, return_inverse=True)
+    return _of_ratings(part, [f"{value:g}" for value in values])
+
+
+def _by_genre(answers: Answers) -> Facet | None:
+    """The most frequent genres; a rating is in each of its item's."""
+    if answers.catalog is None:
+        return None
+    genres = answers.catalog.genres
+    lengths = np.array([len(some) for some in genres])
+    flat = np.array([genre for some in genres for genre in some])
+    if not len(flat):
+        return None
+    names, numbers = np.unique(flat, return_inverse=True)
+    starts = np.cumsum(lengths) - lengths
+    per_rating = lengths[answers.columns]
+    places = np.repeat(np.arange(len(answers.columns)), per_rating)
+    within = np.arange(len(places)) - np.repeat(np.cumsum(per_rating) - per_rating, per_rating)
+    found = numbers[starts[answers.columns][places] + within]
+    frequent = np.argsort(-np.bincount(found, minlength=len(names)), kind="stable")[:_MOST_GENRES]
+    new = np.full(len(names), -1)
+    new[frequent] = np.arange(len(frequent))
+    kept = new[found] >= 0
+    return Facet(names[frequent].tolist(), places[kept], new[found][kept])
+
+
+def _by_year(answers: Answers) -> Facet | None:
+    """Items by the decade in which they appeared."""
+    if answers.catalog is None or not answers.catalog.years.any():
+        return None
+    decades = answers.catalog.years[answers.columns] // 10 * 10
+    values, part = np.unique(decades, return_inverse=True)
+    return _of_ratings(part, [f"{value}s" if value else "unknown" for value in values])
+
+
+def _by_days(answers: Answers) -> Facet | None:
+    """Ratings by the days since the user's first one."""
+    if np.isnan(answers.days).all():
+        return None
+    labels = ["first day", "first week", "first month", "first year", "later", "unknown"]
+    part = np.searchsorted(_DAYS, answers.days, side="right")
+    return _of_ratings(np.where(np.isnan(answers.days), len(_DAYS) + 1, part), labels)
+
+
+FACETS: Final[dict[str, Callable[[Answers], Facet | None]]] = {
+    "activity": _by_activity,
+    "popularity": _by_popularity,
+    "stars": _by_stars,
+    "genre": _by_genre,
+    "year": _by_year,
+    "days": _by_days,
+}
+"""What ratings can be sliced by: ratings known of the user, training ratings of the item, stars
+given, genres, decade of release, days since the user's first rating."""
+
+
+def _of_ratings(part: Rows, labels: list[str]) -> Facet:
+    """Every rating in one slice."""
+    return Facet(labels, np.arange(len(part)), np.asarray(part, dtype=np.int64))
+
+
+def _ranges(counts: Rows, part: Rows, unit: str) -> list[str]:
+    """Of every part the smallest and largest count."""
+    labels = []
+    for number in range(int(part.max(initial=0)) + 1):
+        inside = counts[part == number]
+        if not len(inside):
+            labels.append("none")
+            continue
+        low, high = int(inside.min()), int(inside.max())
+        labels.append(f"{low:,} {unit}" if low == high else f"{low:,} to {high:,} {unit}")
+    return labels

@@ -1,0 +1,152 @@
+"""Tracked runs side by side: which are one group, in what groups differ, how they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from recae.comparison import RESAMPLES, Comparison, compare, replicates
+from recae.errors import ComparisonError
+from recae.evaluation import Evaluation
+from recae.running import Cost
+
+if TYPE_CHECKING:
+    from recae.tracking import TrackedEvaluation
+
+_NAMED: Final = 3
+"""So many settings at most stand in the name of a group."""
+_REPEATS: Final = frozenset(("seed", "split.fold"))
+"""Parameters in which the runs of one group differ."""
+_OWN: Final = _REPEATS | {"kind"}
+"""Parameters that are no settings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """Groups of runs that differ only by seed or fold, compared."""
+
+    groups: dict[str, list[TrackedEvaluation]]
+    """By name, a run a seed and fold."""
+    comparison: Comparison
+    repeats: int
+    """Runs that were left out: a newer one has the same settings, seed and fold."""
+
+    @classmethod
+    def of(
+        cls,
+        runs: Sequence[TrackedEvaluation],
+        baseline: str | None = None,
+        *,
+        rng: np.random.Generator,
+        resamples: int = RESAMPLES,
+    ) -> Standings:
+        """Runs, newest first, against the group `baseline`: the name of a group or of a model that
+        has one group only; none: `mf` where it is there, else the first.
+
+        Raises ComparisonError where protocols differ, and for an unknown baseline.
+        """
+        named: dict[str, dict[tuple[int, int | None], TrackedEvaluation]] = {}
+        for name, run in zip(group_names(runs), runs, strict=True):
+            named.setdefault(name, {}).setdefault((run.seed, run.fold), run)
+        groups = {name: list(of.values()) for name, of in named.items()}
+        against = _baseline(groups, baseline)
+        compared = compare(_evaluations(groups), baseline=against, rng=rng, resamples=resamples)
+        return cls(groups, compared, len(runs) - sum(map(len, groups.values())))
+
+    @property
+    def runs(self) -> list[TrackedEvaluation]:
+        """All that are compared."""
+        return [run for runs in self.groups.values() for run in runs]
+
+    @property
+    def evaluations(self) -> dict[str, list[Evaluation]]:
+        """By group, one a seed, in which folds are pooled."""
+        return _evaluations(self.groups)
+
+    @property
+    def summary(self) -> str:
+        """One sentence on what was predicted how."""
+        return next(iter(self.evaluations.values()))[0].summary
+
+    @property
+    def headline(self) -> list[str]:
+        """The metrics that are told of first: pooled folds have no lists."""
+        usual = ["rmse", f"ndcg_at_{self.comparison.protocol['n']}"]
+        return [metric for metric in usual if metric in self.comparison.rows[0].metrics]
+
+    @property
+    def costs(self) -> dict[str, Cost]:
+        """By group, the mean of its fits."""
+        return {name: Cost.mean([r.cost for r in runs]) for name, runs in self.groups.items()}
+
+    @property
+    def settings(self) -> dict[str, dict[str, str]]:
+        """The parameters that several groups have and that are not the same in all of these:
+        parameter -> group -> value."""
+        by_group = {name: runs[0].params for name, runs in self.groups.items()}
+        names = sorted({key for params in by_group.values() for key in params} - _OWN)
+        found = {
+            key: {name: params[key] for name, params in by_group.items() if key in params}
+            for key in names
+        }
+        return {key: of for key, of in found.items() if len(set(of.values())) > 1}
+
+
+def apart(runs: Sequence[TrackedEvaluation]) -> list[list[TrackedEvaluation]]:
+    """Runs that may be compared, together; the newest first."""
+    found: list[list[TrackedEvaluation]] = []
+    for run in runs:
+        same = next((some for some in found if _alike(some[0].evaluation, run.evaluation)), None)
+        if same is None:
+            found.append([run])
+        else:
+            same.append(run)
+    return found
+
+
+def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
+    """A name for every run: its model's, and where runs of one model have other settings, those
+    that differ, or a number where they are many, the newest being 1. Runs of one name differ by
+    seed or fold alone and are one group."""
+    names = []
+    for run in runs:
+        same = [other.params for other in runs if other.model == run.model]
+        keys = sorted({key for params in same for key in params} - _REPEATS)
+        differing = [key for key in keys if len({params.get(key) for params in same}) > 1]
+        if len(differing) > _NAMED:
+            kinds = list(dict.fromkeys(_settings(params) for params in same))
+            names.append(f"{run.model} ({kinds.index(_settings(run.params)) + 1})")
+            continue
+        names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
+    return names
+
+
+def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((key, value) for key, value in params.items() if key not in _REPEATS)
+
+
+def _evaluations(groups: Mapping[str, Sequence[TrackedEvaluation]]) -> dict[str, list[Evaluation]]:
+    return replicates(
+        (name, run.seed, run.fold, run.evaluation) for name, runs in groups.items() for run in runs
+    )
+
+
+def _baseline(groups: Mapping[str, Sequence[Any]], wanted: str | None) -> str:
+    if wanted is None:
+        return "mf" if "mf" in groups else next(iter(groups))
+    if wanted in groups:
+        return wanted
+    named = [name for name, runs in groups.items() if runs[0].model == wanted]
+    if len(named) > 1:
+        raise ComparisonError(
+            f"{wanted!r} stands for {len(named)} groups: name one of {', '.join(map(repr, named))}"
+        )
+    # An unknown one is refused by the comparison, which lists what there is.
+    return named[0] if named else wanted
+
+
+def _alike(one: Evaluation, other: Evaluation) -> bool:
+    return one.protocol == other.protocol and one.users == other.users
