@@ -307,7 +307,9 @@ def test_compare_pools_like_train(recae: Recae, file: Path, store: Store) -> Non
     shown = good(recae("compare", "mf", "bias-0-fold0", "bias-0-fold1", "bias-0-fold2"))
     assert "baseline" in shown
     assert good(recae("compare", "--report", "report.html"))
-    assert "NDCG" not in Path("report.html").read_text("utf-8")
+    page = Path("report.html").read_text("utf-8")
+    assert "Is it luck?" in page
+    assert "For whom?" not in page, "pooled folds cannot be sliced"
     code, _, err = recae("compare", "--sort", "ndcg_at_10")
     assert (code, err) == (2, "recae: cannot sort by 'ndcg_at_10': the metrics are rmse, mae\n")
 
