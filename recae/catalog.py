@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recae.errors import DataError
 from recae.ids import Ids
@@ -95,6 +96,23 @@ class Catalog:
         years[known] = self.years[rows[known]]
         genres = tuple(self.genres[row] if row >= 0 else () for row in rows.tolist())
         return Catalog(items, titles, genres, years)
+
+    @cached_property
+    def genre_names(self) -> list[str]:
+        """All genres, in order of the alphabet."""
+        return sorted({genre for some in self.genres for genre in some})
+
+    @cached_property
+    def genre_matrix(self) -> sparse.csr_array | None:
+        """[N, G]: 1 at the genres of each item, in the order of `genre_names`; None without any."""
+        if not self.genre_names:
+            return None
+        places = {genre: place for place, genre in enumerate(self.genre_names)}
+        columns = [sorted({places[genre] for genre in some}) for some in self.genres]
+        indptr = np.concatenate([[0], np.cumsum([len(some) for some in columns])])
+        indices = np.array([place for some in columns for place in some], dtype=np.int64)
+        shape = (len(self.items), len(places))
+        return sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=shape)
 
     def title(self, row: int) -> str:
         """The title of the item at `row`, its id as text where there is none."""

@@ -16,6 +16,7 @@ from recae.errors import DataError, RecaeError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from recae.leaks import HeldOut
     from recae.models import Recommender
     from recae.ratings import Ratings
     from recae.recipes import DataRecipe, Recipe
@@ -245,19 +246,11 @@ def evaluate(
     """Score a saved model on held-out ratings."""
     from recae.evaluation import evaluate as score
 
-    if (data is None) == (recipe is None):
-        raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
-    if recipe is not None and history is not None:
-        raise RecaeError("--history goes with --data: a recipe has its own")
-    if seed < 0:
-        raise RecaeError(f"--seed must not be negative, and {seed} is")
+    _check_asked(data, recipe, history, seed)
     fitted = _load(model)
     relevant = None
     if recipe is not None:
-        from recae.recipes import read_recipe
-
-        read = _of_its_split(model, read_recipe(recipe))
-        holdout = read.split.split(read.data.load(), read.data).test
+        holdout, read = _test_of(recipe, model)
         n, relevant = n or read.evaluation.n, read.evaluation.relevant
     else:
         holdout = _holdout(_data_recipe(model, data, columns), history, share, seed)
@@ -275,6 +268,26 @@ def evaluate(
             f"note: the model was trained on {overlap:,} of these users with other histories; where"
             " the targets here were in its training data, this error is not a held-out one"
         )
+
+
+def _check_asked(data: str | None, recipe: Path | None, history: str | None, seed: int) -> None:
+    """What is held out is said once."""
+    if (data is None) == (recipe is None):
+        raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
+    if recipe is not None and history is not None:
+        raise RecaeError("--history goes with --data: a recipe has its own")
+    if seed < 0:
+        raise RecaeError(f"--seed must not be negative, and {seed} is")
+
+
+def _test_of(path: Path, model: str | None = None) -> tuple[Holdout, Recipe]:
+    """The test ratings of a recipe, which is that of the model if there is one."""
+    from recae.recipes import read_recipe
+
+    recipe = read_recipe(path)
+    if model is not None:
+        recipe = _of_its_split(model, recipe)
+    return recipe.split.split(recipe.data.load(), recipe.data).test, recipe
 
 
 def _holdout(data: DataRecipe, history: str | None, share: float, seed: int) -> Holdout:
@@ -310,6 +323,92 @@ def _of_its_split(model: str, recipe: Recipe) -> Recipe:
                 "training ratings would count as held-out: use the recipe it was trained with"
             )
     return recipe
+
+
+@app.command()
+def leak(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model's folder, a tracked run, or FILE.py:NAME for what a Python file calls so "
+            "(the file is run): a function (train, test) -> stars, or a model with fit and "
+            "predict, as a class or an object.",
+        ),
+    ],
+    data: Source = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help="Ratings to see or to train on; --data are then all to be predicted."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Without --history: the share of each user's ratings to predict.")
+    ] = 0.2,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Instead of --data: the test ratings of this recipe.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the share, and of what is changed.")] = 0,
+    columns: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Look for held-out ratings in what a model predicts.
+
+    It is asked six times; what is in a Python file is trained each time.
+
+    Exit code 0: no leak; 1: a leak; 2: a mistake, or equal runs differ too much to tell.
+    """
+    import numpy as np
+
+    from recae.leaks import from_script, guarded, leak_test
+
+    _check_asked(data, recipe, history, seed)
+    rng = np.random.default_rng(seed)
+    script = _script(model)
+    if script is None:
+        fitted = _load(model)
+        holdout = (
+            _holdout(_data_recipe(model, data, columns), history, share, seed)
+            if recipe is None
+            else _test_of(recipe, model)[0]
+        )
+        report = leak_test(fitted, holdout, rng=rng)
+    else:
+        tested = from_script(*script)
+        held_out = _to_train_on(data, history, share, recipe, seed, columns)
+        with guarded(script[0]):
+            report = leak_test(tested, held_out, rng=rng)
+    _print_json(report.to_dict()) if as_json else print(report)
+    if report.leaks or not report.deterministic:
+        raise typer.Exit(1 if report.leaks else 2)
+
+
+def _script(model: str) -> tuple[Path, str] | None:
+    """The file and the name in FILE.py:NAME."""
+    file, _, name = model.rpartition(":")
+    if model.endswith(".py"):
+        raise RecaeError(f"say what to test in {model}: {model}:NAME, a function or a model")
+    return (Path(file), name) if file.endswith(".py") else None
+
+
+def _to_train_on(
+    data: str | None,
+    history: str | None,
+    share: float,
+    recipe: Path | None,
+    seed: int,
+    columns: str | None,
+) -> HeldOut:
+    """Two tables stay as they are: what stands in both is for the test to find."""
+    from recae.leaks import frame_of
+    from recae.recipes import DataRecipe
+
+    if recipe is not None:
+        return _test_of(recipe)[0]
+    assert data is not None
+    ratings = DataRecipe(data, **_columns(columns))
+    if history is None:
+        return _holdout(ratings, None, share, seed)
+    return frame_of(ratings.of(history).load()), frame_of(ratings.load())
 
 
 # --- tune
@@ -667,6 +766,35 @@ def compare(
             from recae.htmlreport import write_html
 
             write_html(standings, report, sort)
+
+
+@app.command()
+def leaderboard(
+    experiment: Annotated[str, typer.Argument(help="An experiment of the store.")],
+    metric: Annotated[str, typer.Option(help="The metric to rank by.")] = "rmse",
+    form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
+) -> None:
+    """All that was tried in an experiment, the best first; a table for each split and protocol."""
+    import numpy as np
+
+    from recae import console
+    from recae.rendering import leaderboard as ranked
+    from recae.report import FORMATS, Wanted, as_text, in_markup
+    from recae.standings import Standings, apart
+    from recae.tracking import Store, evaluations
+
+    if form != "table" and form not in FORMATS:
+        raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
+    for runs in apart(evaluations(Store(), experiment=experiment)):
+        standings = Standings.led(runs, metric, rng=np.random.default_rng(0))
+        if form in ("csv", "json"):
+            print(as_text(standings, Wanted(sort=metric), form))
+            continue
+        section = ranked(standings.comparison, standings.costs, metric)
+        if form == "table":
+            console.show_leaderboard(_console(), section, standings)
+        else:
+            print(in_markup([section], form))
 
 
 def _standings(

@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from recae.markup import Section
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
 from recae.rendering import records, rich_table, short_table, table
@@ -327,3 +328,9 @@ def show_comparison(console: Console, standings: Standings, wanted: Wanted) -> N
         )
     link = compare_url(standings.runs)
     console.print(f"side by side, after `recae ui`: {link}", soft_wrap=True)
+
+
+def show_leaderboard(console: Console, section: Section, standings: Standings) -> None:
+    """The table, and what its runs were asked."""
+    print_table(console, table(section))
+    console.print(standings.summary)

@@ -1,4 +1,4 @@
-"""Scoring a fitted model on a holdout, and the check that nothing leaks from what is held out.
+"""Scoring a fitted model on a holdout.
 
 U users with targets, R target ratings, N items. Rating metrics are in stars; see `metrics` for
 definitions.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recae import metrics
+from recae import beyond, metrics
 from recae.answers import Answers
 from recae.errors import DataError
 from recae.ids import Ids
@@ -116,14 +116,9 @@ def evaluate(
     ranked, lists = _lists(model, holdout, n, threshold)
     by_user |= ranked
     with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
-    for name, values in ranked.items():
-        stars[name] = float(values[with_targets].mean()) if with_targets.any() else float("nan")
-    fitted = model.fitted
-    stars[f"item_coverage_at_{n}"] = metrics.item_coverage(lists, len(fitted.items))
-    counts = fitted.item_counts
-    stars[f"novelty_at_{n}"] = (
-        metrics.novelty(lists, counts, len(fitted.users)) if (lists >= 0).any() else float("nan")
-    )
+    stars |= {name: _mean(values) for name, values in ranked.items()}
+    everybody = beyond.of_everybody(model, lists)
+    stars |= {f"{name}_at_{n}": value for name, value in everybody.items()}
     return Evaluation(
         stars,
         model.provenance(holdout)
@@ -131,7 +126,7 @@ def evaluate(
         {
             "holdout": _digest(holdout),
             "scale": list(holdout.target.scale),
-            "candidates": f"all items not in the history: {fitted.items.digest[:16]}",
+            "candidates": f"all items not in the history: {model.fitted.items.digest[:16]}",
             "averaging": "stars over ratings, lists over users",
             "n": n,
             "relevant": threshold,
@@ -140,26 +135,6 @@ def evaluate(
         by_user,
         Answers.of(model, holdout, predicted, lists),
     )
-
-
-def leak(model: Recommender, holdout: Holdout, *, rng: np.random.Generator) -> float:
-    """The largest change of any prediction, in stars, when the held-out stars are made others.
-
-    Held-out stars are blanked (all lowest, all highest) and permuted; an honest model never looks
-    at them, and the answer is 0.
-    """
-    low, high = holdout.target.scale
-    stars = holdout.target.stars
-    before = model.predict_at(holdout)
-    others = [np.full_like(stars, low), np.full_like(stars, high), rng.permutation(stars)]
-    return max(
-        float(np.abs(model.predict_at(_with_stars(holdout, other)) - before).max())
-        for other in others
-    )
-
-
-def _with_stars(holdout: Holdout, stars: NDArray[np.float32]) -> Holdout:
-    return Holdout(holdout.history, holdout.target.with_stars(stars))
 
 
 def _with_targets(holdout: Holdout) -> Holdout:
@@ -203,7 +178,7 @@ def _summed(target: Ratings, values: Floats) -> Floats:
 def _lists(
     model: Recommender, holdout: Holdout, n: int, threshold: float
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
-    """Ranking metrics by user, [U] each, and the lists themselves, [U, n] item rows."""
+    """Metrics of lists by user, [U] each, and the lists themselves, [U, n] item rows."""
     items = model.fitted.items
     blocks, lists = [], []
     for history, target in _blocks(holdout, len(items)):
@@ -211,13 +186,23 @@ def _lists(
         own = history.over(items)
         scores[own.rows, own.columns] = -np.inf
         relevant = target.keep(target.stars >= threshold)
-        blocks.append(metrics.ranking(*_with_unknown(scores, relevant, items), n))
+        ranked = metrics.ranking(*_with_unknown(scores, relevant, items), n)
         lists.append(best(scores, min(n, len(items)))[0])
+        known = beyond.by_user(model, own, relevant.over(items), lists[-1])
+        # A target that the model does not know is one all the same: it cannot be found.
+        nothing = np.isnan(known["serendipity"]) & ~np.isnan(ranked.ndcg)
+        known["serendipity"][nothing] = 0
+        blocks.append({name: getattr(ranked, its) for name, its in RANKING.items()} | known)
     by_user = {
-        f"{name}_at_{n}": np.concatenate([getattr(block, its) for block in blocks])
-        for name, its in RANKING.items()
+        f"{name}_at_{n}": np.concatenate([block[name] for block in blocks]) for name in blocks[0]
     }
     return by_user, np.concatenate(lists)
+
+
+def _mean(values: Floats) -> float:
+    """Over those who have a value."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _with_unknown(

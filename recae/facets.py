@@ -12,9 +12,8 @@ import numpy as np
 
 from recae.answers import Answers
 from recae.ids import Rows
+from recae.metrics import popularity_groups
 
-_SHARES: Final = (1 / 3, 2 / 3)
-"""Of all training ratings, where head, middle and tail are cut."""
 _PARTS: Final = 4
 """Users are cut by their number of ratings into so many parts."""
 _MOST_GENRES: Final = 20
@@ -36,20 +35,16 @@ def _by_activity(answers: Answers) -> Facet:
     """Users by how many ratings were known of them, in four parts of as many users."""
     cut = np.unique(np.quantile(answers.known, np.arange(1, _PARTS) / _PARTS, method="lower"))
     part = np.searchsorted(cut, answers.known, side="left")
-    return _of_ratings(part[answers.users], _ranges(answers.known, part, "ratings"))
+    return _of_ratings(part[answers.users], _ranges(answers.known, part, len(cut) + 1))
 
 
 def _by_popularity(answers: Answers) -> Facet:
     """Items by training ratings: the head holds the most rated third of all ratings."""
-    order = np.argsort(-answers.counts, kind="stable")
-    before = np.cumsum(answers.counts[order]) - answers.counts[order]
-    part = np.empty(len(order), dtype=np.int64)
-    part[order] = np.searchsorted(_SHARES, before / max(answers.counts.sum(), 1), side="right")
+    part = popularity_groups(answers.counts)
     part[answers.counts == 0] = 3
-    ranges = _ranges(answers.counts, part, "ratings")
-    names = ["head", "middle", "tail", "never rated"]
-    labels = [f"{n}: {ranges[i]}" if i < min(3, len(ranges)) else n for i, n in enumerate(names)]
-    return _of_ratings(part[answers.columns], labels)
+    ranges = _ranges(answers.counts, part, 3)
+    labels = [f"{name}: {of}" for name, of in zip(("head", "middle", "tail"), ranges, strict=False)]
+    return _of_ratings(part[answers.columns], [*labels, "never rated"])
 
 
 def _by_stars(answers: Answers) -> Facet:
@@ -59,24 +54,16 @@ def _by_stars(answers: Answers) -> Facet:
 
 def _by_genre(answers: Answers) -> Facet | None:
     """The most frequent genres; a rating is in each of its item's."""
-    if answers.catalog is None:
+    genres = None if answers.catalog is None else answers.catalog.genre_matrix
+    if answers.catalog is None or genres is None:
         return None
-    genres = answers.catalog.genres
-    lengths = np.array([len(some) for some in genres])
-    flat = np.array([genre for some in genres for genre in some])
-    if not len(flat):
-        return None
-    names, numbers = np.unique(flat, return_inverse=True)
-    starts = np.cumsum(lengths) - lengths
-    per_rating = lengths[answers.columns]
-    places = np.repeat(np.arange(len(answers.columns)), per_rating)
-    within = np.arange(len(places)) - np.repeat(np.cumsum(per_rating) - per_rating, per_rating)
-    found = numbers[starts[answers.columns][places] + within]
-    frequent = np.argsort(-np.bincount(found, minlength=len(names)), kind="stable")[:_MOST_GENRES]
-    new = np.full(len(names), -1)
-    new[frequent] = np.arange(len(frequent))
-    kept = new[found] >= 0
-    return Facet(names[frequent].tolist(), places[kept], new[found][kept])
+    asked = genres[answers.columns].tocoo()
+    frequent = np.argsort(-np.bincount(asked.col, minlength=genres.shape[1]), kind="stable")
+    place = np.full(genres.shape[1], -1)
+    place[frequent[:_MOST_GENRES]] = np.arange(len(frequent[:_MOST_GENRES]))
+    kept = place[asked.col] >= 0
+    names = [answers.catalog.genre_names[row] for row in frequent[:_MOST_GENRES]]
+    return Facet(names, asked.row[kept].astype(np.int64), place[asked.col][kept])
 
 
 def _by_year(answers: Answers) -> Facet | None:
@@ -114,14 +101,14 @@ def _of_ratings(part: Rows, labels: list[str]) -> Facet:
     return Facet(labels, np.arange(len(part)), np.asarray(part, dtype=np.int64))
 
 
-def _ranges(counts: Rows, part: Rows, unit: str) -> list[str]:
+def _ranges(counts: Rows, part: Rows, parts: int) -> list[str]:
     """Of every part the smallest and largest count."""
     labels = []
-    for number in range(int(part.max(initial=0)) + 1):
+    for number in range(parts):
         inside = counts[part == number]
         if not len(inside):
             labels.append("none")
             continue
         low, high = int(inside.min()), int(inside.max())
-        labels.append(f"{low:,} {unit}" if low == high else f"{low:,} to {high:,} {unit}")
+        labels.append(f"{low:,} ratings" if low == high else f"{low:,} to {high:,} ratings")
     return labels

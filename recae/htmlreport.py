@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -27,9 +26,6 @@ from recae.rendering import (
 )
 from recae.slices import MEASURES, Sliced, calibration, calibration_error, sliced
 from recae.standings import Standings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class Picture(NamedTuple):
@@ -128,7 +124,7 @@ def _figures(standings: Standings) -> Iterator[Picture]:
         if any(metric in row.differences for row in comparison.rows):
             drawn = plots.comparison(comparison, metric)
             what = f"{titled(metric)} of each model less that of {comparison.baseline}"
-            yield _picture(drawn, f"{what}, with 95 % intervals")
+            yield _picture(plots.as_svg(drawn), f"{what}, with 95 % intervals")
 
 
 def _chapters(standings: Standings, sort: str) -> Iterator[Chapter]:
@@ -173,7 +169,8 @@ def _sliced(standings: Standings) -> Iterator[Part]:
         for by in FACETS:
             found = sliced(evaluations, by, baseline=baseline, measure=measure)
             if found is not None and len(found.slices) > 1:
-                yield Part.of(slices_table(found), _picture(plots.slices(found), _told(found)))
+                drawn = plots.as_svg(plots.slices([found]))
+                yield Part.of(slices_table(found), _picture(drawn, _told(found)))
 
 
 def _told(found: Sliced) -> str:
@@ -189,14 +186,12 @@ def _calibrated(standings: Standings) -> Iterator[Part]:
     if not able:
         return
     bins = {name: calibration(runs) for name, runs in able.items()}
-    figure = _picture(plots.calibration(bins), "Mean given against mean predicted stars by model")
+    drawn = plots.as_svg(plots.calibration(bins))
+    figure = _picture(drawn, "Mean given against mean predicted stars by model")
     rows = [[name, f"{calibration_error(found):.4f}"] for name, found in bins.items()]
     yield Part.of(Section("", ["model", "calibration error (stars)"], rows), figure)
 
 
-def _picture(figure: Figure, alt: str) -> Picture:
-    """The figure inside the page: nothing else has to be sent along."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    encoded = base64.b64encode(drawn.getvalue()).decode()
-    return Picture(f"data:image/svg+xml;base64,{encoded}", alt)
+def _picture(svg: bytes, alt: str) -> Picture:
+    """Inside the page: nothing else has to be sent along."""
+    return Picture(f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}", alt)

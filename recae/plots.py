@@ -6,6 +6,7 @@ never touched, and nothing needs a display.
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -15,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from recae.comparison import Comparison, direction
 from recae.errors import ComparisonError
 from recae.maps import Map
 from recae.rendering import titled
-from recae.slices import Bin, Sliced
+from recae.slices import Bin, Slice, Sliced
 
 _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"
@@ -37,10 +38,19 @@ _REST: Final = "#c5ccd3"
 # Told apart with any colour vision (Okabe and Ito 2008), its yellow darkened for a white page.
 _KINDS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
 _YEARS: Final = "viridis"
+_FEW: Final = 10
+"""Users; slices of fewer do not decide how wide a picture is."""
 _NAMED: Final = 40
 """Points that are labelled, where there is room."""
 _NAME_SIZE: Final = 7.5
 _NAME_LENGTH: Final = 32
+
+
+def as_svg(figure: Figure) -> bytes:
+    """The same picture for the same figure: without a date in it."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()
 
 
 def curves(points: Mapping[str, Mapping[int, float]]) -> Figure:
@@ -110,30 +120,46 @@ def comparison(compared: Comparison, metric: str = "rmse") -> Figure:
     return figure
 
 
-def slices(found: Sliced) -> Figure:
-    """Every group's RMSE or recall in the slices of a facet, with 95 % intervals over users."""
-    names = list(found.slices[0].values)
-    figure, axes = _figure(7.2, 1.3 + len(found.slices) * (0.22 + 0.12 * len(names)))
+def slices(facets: Sequence[Sliced]) -> Figure:
+    """Every group's RMSE or recall in the slices of facets, with 95 % intervals over users."""
+    names = list(facets[0].slices[0].values)
+    heights = [0.9 + len(found.slices) * (0.2 + 0.12 * len(names)) for found in facets]
+    figure, panels = _panels(7.2, heights)
+    for axes, found in zip(panels, facets, strict=True):
+        _sliced(axes, found, names)
+    panels[-1].set_xlabel(f"{titled(facets[0].measure)}; 95 % interval over users")
+    if len(names) > 1:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, labelcolor=_INK)
+    return figure
+
+
+def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
     step = 0.7 / len(names)
     for number, (name, colour) in enumerate(zip(names, cycle(_KINDS), strict=False)):
         values = [each.values[name] for each in found.slices]
         ys = [place + (number - (len(names) - 1) / 2) * step for place in range(len(values))]
-        for value, y in zip(values, ys, strict=True):
-            if np.isfinite(value.low):
-                axes.plot([value.low, value.high], [y, y], color=colour, linewidth=1.5)
+        known = [(v.low, v.high, y) for v, y in zip(values, ys, strict=True) if np.isfinite(v.low)]
+        if known:
+            low, high, places = zip(*known, strict=True)
+            axes.hlines(places, low, high, color=colour, linewidth=1.5)
         xs = [value.value for value in values]
         axes.plot(xs, ys, "o", color=colour, markersize=4.5, label=name)
-    axes.set_yticks(
-        range(len(found.slices)),
-        [f"{each.label} ({each.ratings:,})" for each in found.slices],
-    )
+    labels = [f"{each.label} ({each.ratings:,})" for each in found.slices]
+    axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(f"{titled(found.measure)}; 95 % interval over users")
+    _look_at(axes, [each for each in found.slices if each.users >= _FEW] or found.slices)
     axes.grid(axis="x", color=_GRID)
     axes.set_title(f"by {found.by} (ratings)", loc="left", color=_INK, fontsize=11)
-    if len(names) > 1:
-        figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
-    return figure
+
+
+def _look_at(axes: Axes, slices: Sequence[Slice]) -> None:
+    """As wide as these slices need: what is known of three users would hide all others."""
+    values = [value for each in slices for value in each.values.values()]
+    known = [value for value in values if np.isfinite(value.low)]
+    if known:
+        low, high = min(v.low for v in known), max(v.high for v in known)
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def calibration(bins: Mapping[str, Sequence[Bin]]) -> Figure:
@@ -342,13 +368,20 @@ def _colour(low: float, high: float) -> str:
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty picture in the common style; sizes in inches."""
-    figure = Figure((width, height), dpi=_DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("bottom", "left"):
-        axes.spines[side].set_color(_FAINT)
-    axes.tick_params(color=_FAINT, labelcolor=_INK)
+    figure, (axes,) = _panels(width, [height])
     return figure, axes
+
+
+def _panels(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """An empty picture of one below the other."""
+    figure = Figure((width, sum(heights)), dpi=_DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
+    for axes in panels:
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        for side in ("bottom", "left"):
+            axes.spines[side].set_color(_FAINT)
+        axes.tick_params(color=_FAINT, labelcolor=_INK)
+    return figure, list(panels)

@@ -66,17 +66,12 @@ def _slices(standings: Standings, wanted: Wanted) -> list[Sliced]:
     return found
 
 
-def _titled(write: Callable[[Section], str], title: str) -> Callable[[Standings, Wanted], str]:
-    """All sections one after the other, each below its title."""
-
-    def written(standings: Standings, wanted: Wanted) -> str:
-        tables = [
-            (title.format(section.title) if section.title else "") + write(section)
-            for section in sections(standings, wanted)
-        ]
-        return "\n\n".join(tables)
-
-    return written
+def in_markup(found: Sequence[Section], form: str) -> str:
+    """Tables one after the other, each below its title. form: `md` or `latex`."""
+    write, title = _MARKUPS[form]
+    return "\n\n".join(
+        (title.format(each.title) if each.title else "") + write(each) for each in found
+    )
 
 
 def _json(standings: Standings, wanted: Wanted) -> str:
@@ -94,10 +89,16 @@ def _csv(standings: Standings, wanted: Wanted) -> str:
     return csv_text(records(standings.comparison, standings.costs, wanted.sort))
 
 
+_MARKUPS: Final[dict[str, tuple[Callable[[Section], str], str]]] = {
+    "md": (markdown, "### {}\n\n"),
+    "latex": (latex, "% {}\n"),
+}
+"""Name -> what writes a table, and the title above it."""
+
 FORMATS: Final[dict[str, Callable[[Standings, Wanted], str]]] = {
-    "md": _titled(markdown, "### {}\n\n"),
+    "md": lambda standings, wanted: in_markup(sections(standings, wanted), "md"),
     "csv": _csv,
     "json": _json,
-    "latex": _titled(latex, "% {}\n"),
+    "latex": lambda standings, wanted: in_markup(sections(standings, wanted), "latex"),
 }
 """Name -> what writes it."""

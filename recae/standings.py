@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from recae.comparison import RESAMPLES, Comparison, compare, replicates
-from recae.errors import ComparisonError
+from recae.comparison import RESAMPLES, Comparison, compare, direction, replicates
+from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.running import Cost
 
@@ -48,13 +48,30 @@ class Standings:
 
         Raises ComparisonError where protocols differ, and for an unknown baseline.
         """
-        named: dict[str, dict[tuple[int, int | None], TrackedEvaluation]] = {}
-        for name, run in zip(group_names(runs), runs, strict=True):
-            named.setdefault(name, {}).setdefault((run.seed, run.fold), run)
-        groups = {name: list(of.values()) for name, of in named.items()}
+        groups = _grouped(runs)
         against = _baseline(groups, baseline)
         compared = compare(_evaluations(groups), baseline=against, rng=rng, resamples=resamples)
         return cls(groups, compared, len(runs) - sum(map(len, groups.values())))
+
+    @classmethod
+    def led(
+        cls, runs: Sequence[TrackedEvaluation], metric: str, *, rng: np.random.Generator
+    ) -> Standings:
+        """Against the group that is best by `metric`, larger being better unless it is an error.
+
+        Raises RecaeError for a metric that no run has, ComparisonError where protocols differ.
+        """
+        groups = _evaluations(_grouped(runs))
+        sign = direction(metric) or 1
+        means = {
+            name: sign * float(np.mean([each.metrics.get(metric, np.nan) for each in some]))
+            for name, some in groups.items()
+        }
+        known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
+        if not known:
+            has = ", ".join(next(iter(groups.values()))[0].metrics)
+            raise RecaeError(f"no run has a value for {metric!r}: the metrics are {has}")
+        return cls.of(runs, max(known, key=lambda name: known[name]), rng=rng)
 
     @property
     def runs(self) -> list[TrackedEvaluation]:
@@ -122,6 +139,14 @@ def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
             continue
         names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
     return names
+
+
+def _grouped(runs: Sequence[TrackedEvaluation]) -> dict[str, list[TrackedEvaluation]]:
+    """By name, of each seed and fold the newest run."""
+    named: dict[str, dict[tuple[int, int | None], TrackedEvaluation]] = {}
+    for name, run in zip(group_names(runs), runs, strict=True):
+        named.setdefault(name, {}).setdefault((run.seed, run.fold), run)
+    return {name: list(of.values()) for name, of in named.items()}
 
 
 def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:

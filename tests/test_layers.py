@@ -24,10 +24,12 @@ LAYERS = {
     "plots": 6,
     "anomalies": 5,
     "answers": 5,
+    "beyond": 5,
     "codes": 5,
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "leaks": 5,
     "facets": 5,
     "ratios": 5,
     "resampling": 5,
@@ -59,7 +61,7 @@ DOORS = {
     "typer": {"cli"},
     "jinja2": {"htmlreport"},
     "rich": {"cli", "console", "rendering"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes"},
+    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes", "leaks"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

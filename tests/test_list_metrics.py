@@ -322,30 +322,6 @@ def test_popularity_groups_by_hand() -> None:
     assert metrics.popularity_groups([5, 5]).tolist() == [0, 0]
 
 
-@many
-@given(
-    users=st.lists(st.tuples(one_list, one_set), min_size=1, max_size=4),
-    groups=st.lists(st.integers(-1, 2), min_size=N, max_size=N),
-)
-def test_recall_by_group(users: list[tuple[list[int], set[int]]], groups: list[int]) -> None:
-    lists, targets = padded([one for one, _ in users]), stored([some for _, some in users])
-    hits, wanted = metrics.recall_by_group(lists, targets, groups, 3)
-    for row, (one, some) in enumerate(users):
-        for group in range(3):
-            here = {item for item in some if groups[item] == group}
-            assert (hits[row, group], wanted[row, group]) == (len(here & {*one}), len(here))
-
-
-def test_groups_together_give_the_recall_of_the_ranking() -> None:
-    rng = np.random.default_rng(3)
-    scores = rng.permuted(np.tile(np.arange(30.0), (20, 1)), axis=1)
-    targets = sparse.csr_array(rng.random((20, 30)) < 0.3)
-    lists = np.argsort(-scores, axis=1)[:, :10]
-    hits, wanted = metrics.recall_by_group(lists, targets, rng.integers(0, 3, 30), 3)
-    recall = metrics.ranking(scores, targets, 10).recall
-    np.testing.assert_allclose(hits.sum(axis=1) / wanted.sum(axis=1), recall)
-
-
 # --- what is refused, and what is left alone
 
 ONE = sparse.csr_array(np.eye(2))
@@ -356,7 +332,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "twice": (lambda: metrics.overlap([[1, 1]], [[0, 1]]), "twice"),
     "twice rbo": (lambda: metrics.rank_biased_overlap([[0, 1]], [[1, 0, 1]]), "twice"),
     "twice diversity": (lambda: metrics.intra_list_diversity([[1, 1]], np.eye(2)), "twice"),
-    "twice recall": (lambda: metrics.recall_by_group([[1, 1]], ONE[:1], [0, 0], 1), "twice"),
     "other users": (lambda: metrics.overlap([[0]], [[0], [1]]), "of 1 and of 2 users"),
     "p": (lambda: metrics.rank_biased_overlap([[0]], [[0]], p=1), "p must be"),
     "vectors": (lambda: metrics.intra_list_diversity([[0]], [1.0]), "items x numbers"),
@@ -375,8 +350,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "targets": (lambda: metrics.serendipity([[0]], ONE, [[0]]), "the targets"),
     "shares": (lambda: metrics.popularity_groups([1, 1], [0.5, 0.5]), "ascend"),
     "share of all": (lambda: metrics.popularity_groups([1, 1], [1.0]), "ascend"),
-    "groups": (lambda: metrics.recall_by_group([[0], [1]], ONE, [0], 1), "2 items"),
-    "a group": (lambda: metrics.recall_by_group([[0], [1]], ONE, [0, 2], 2), "0 to 1"),
 }
 
 
@@ -389,8 +362,6 @@ def test_refused(case: str) -> None:
 
 def test_messy_matrices_count_each_entry_once_and_stay_as_they_are() -> None:
     messy = sparse.csr_array((np.array([0.0, 5.0, 5.0]), np.array([2, 0, 0]), [0, 3]), (1, 3))
-    hits, targets = metrics.recall_by_group([[0, 1]], messy, [0, 0, 0], 1)
-    assert (hits.tolist(), targets.tolist()) == ([[1]], [[2]])
     assert metrics.popularity_lift([[1]], messy, [2, 6, 4]).tolist() == [1]
     assert (messy.nnz, messy.indices.tolist()) == (3, [2, 0, 0])
 
@@ -407,4 +378,3 @@ def test_nobody_at_all() -> None:
         metrics.rank_biased_overlap(none, none),
     ):
         assert found.shape == (0,)
-    assert metrics.recall_by_group(none, nobody, [0, 1], 2)[0].shape == (0, 2)

@@ -13,8 +13,12 @@ from recae.errors import ComparisonError
 from recae.maps import Map
 
 
+def told(value: float, low: float, high: float) -> Difference:
+    return Difference(value, low, high, 0.01, 0.02, 0.1, 3, 1, 2, "no difference")
+
+
 def row(name: str, rmse: float, difference: tuple[float, float, float] | None) -> Row:
-    differences = {} if difference is None else {"rmse": Difference(*difference, 0.01, 0.02)}
+    differences = {} if difference is None else {"rmse": told(*difference)}
     return Row(name, 3, {"rmse": (rmse, 0.001)}, differences)
 
 

@@ -155,11 +155,8 @@ def test_artifacts(store: Store, tmp_path: Path) -> None:
     kept = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     names = ("by_user", "items", "known", "lists", "ratings")
     evaluation = ["evaluation.json", *(f"{name}.parquet" for name in names)]
-    assert kept == [
-        "curves.png",
-        *sorted(f"evaluation/{name}" for name in evaluation),
-        "recipe.json",
-    ]
+    kept_of_it = sorted(f"evaluation/{name}" for name in evaluation)
+    assert kept == ["calibration.png", "curves.png", *kept_of_it, "recipe.json", "slices.png"]
     by_user = pd.read_parquet(folder / "evaluation" / "by_user.parquet")
     users = report.outcomes[0].evaluation.users
     assert by_user["user"].tolist() == users.values.tolist()
@@ -208,7 +205,7 @@ def test_runs_are_found_by_id_and_by_name(store: Store, tmp_path: Path) -> None:
     assert found("tiny") == set(ids)
     above = children(store)[-1].data.tags["mlflow.parentRunId"]
     assert found(above) == set(ids)
-    assert len(evaluations(store, experiment="ratings.csv random")) == 4
+    assert len(evaluations(store, experiment="ratings.csv random")) == 6
     with pytest.raises(ComparisonError, match="no run 'nobody'"):
         found("nobody")
     with pytest.raises(ComparisonError, match=r"no experiment 'x': there are .*'ratings.csv"):

@@ -14,7 +14,7 @@ from recae.metrics.lists import (
 )
 from recae.metrics.ranks import Ranking, ranking
 from recae.metrics.roc import auc
-from recae.metrics.slices import popularity_groups, recall_by_group
+from recae.metrics.slices import popularity_groups
 from recae.metrics.tastes import miscalibration, popularity_lift, serendipity
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "popularity_lift",
     "rank_biased_overlap",
     "ranking",
-    "recall_by_group",
     "rmse",
     "rmse_macro",
     "serendipity",

@@ -16,6 +16,7 @@ from mlflow.entities import Metric
 from recae.nn.training import Progress
 from recae.running import Outcome
 from recae.tracking.artifacts import log_model, write_evaluation, write_recipe
+from recae.tracking.pictures import write_pictures
 from recae.tracking.store import Store, tolerated
 
 _SHARE: Final = 0.05
@@ -121,10 +122,7 @@ class OpenRun:
         write_recipe(outcome.plan.recipe, folder)
         write_evaluation(outcome.evaluation, folder)
         curves = {name: self._history.get(name, {}) for name in ("train/rmse", "val/rmse")}
-        if any(curves.values()):
-            from recae import plots
-
-            plots.curves(curves).savefig(folder / "curves.png")
+        write_pictures(outcome, curves, folder)
 
 
 def send(client: MlflowClient, run_id: str, waiting: list[Metric]) -> None:
