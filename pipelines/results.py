@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from reproduce import HERE, Target, read_targets
 
-from recae.comparison import compare
+from recae.comparison import compare, replicates
 from recae.errors import RecaeError
 from recae.recipes import read_recipe
 from recae.rendering import to_json
@@ -116,15 +116,16 @@ def _less(
     """By baseline, the difference of the target's metric over the seeds that both have."""
     found = {}
     for baseline, theirs in baselines.items():
-        mine = {run.seed: run.evaluation for run in reversed(runs)}
-        other = {run.seed: run.evaluation for run in reversed(theirs)}
-        seeds = [seed for seed in mine if seed in other]
-        if baseline == name or not seeds:
+        both = {run.seed for run in runs} & {run.seed for run in theirs}
+        if baseline == name or not both:
             continue
-        groups = {
-            "baseline": [other[seed] for seed in seeds],
-            "model": [mine[seed] for seed in seeds],
-        }
+        # The newest come last and count.
+        groups = replicates(
+            (label, run.seed, run.fold, run.evaluation)
+            for label, some in (("model", runs), ("baseline", theirs))
+            for run in reversed(some)
+            if run.seed in both
+        )
         compared = compare(groups, baseline="baseline", rng=np.random.default_rng(0))
         difference = compared["model"].differences.get(target.metric)
         if difference is not None:

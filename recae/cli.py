@@ -215,7 +215,7 @@ def train(
         raise
     if save is not None:
         for outcome in report.outcomes:
-            outcome.model.save(save / f"{outcome.plan.model}-{outcome.plan.seed}")
+            outcome.model.save(save / outcome.plan.folder)
     if as_json:
         _print_json(as_records(report.comparison, report.costs))
         return
@@ -286,7 +286,7 @@ def _test_of(path: Path, model: str | None = None) -> tuple[Holdout, Recipe]:
 
     recipe = read_recipe(path)
     if model is not None:
-        _refuse_another_split(model, recipe)
+        recipe = _of_its_split(model, recipe)
     return recipe.split.split(recipe.data.load(), recipe.data).test, recipe
 
 
@@ -300,16 +300,18 @@ def _holdout(data: DataRecipe, history: str | None, share: float, seed: int) -> 
     return part_of_each(data.load(), target=share, rng=np.random.default_rng(seed))
 
 
-def _refuse_another_split(model: str, recipe: Recipe) -> None:
-    """A tracked model is scored on its own split only: on another, its training ratings would be
-    taken for held-out ones."""
+def _of_its_split(model: str, recipe: Recipe) -> Recipe:
+    """A tracked model is scored on its own split only, and of several folds on its own: on
+    another, its training ratings would be taken for held-out ones. Raises RecaeError."""
     if Path(model).is_dir():
-        return
+        return recipe
     from recae.recipes import parse_data
     from recae.tracking import Store, load_run_recipe
 
+    trained = load_run_recipe(Store(), model)
+    recipe = recipe.of_fold(trained["split"].get("fold"))
     # What was tracked went through JSON, which knows no tuples.
-    trained, asked = load_run_recipe(Store(), model), json.loads(json.dumps(recipe.resolved))
+    asked = json.loads(json.dumps(recipe.resolved))
     same = {
         "data": parse_data(trained["data"]) == recipe.data,
         "split": trained["split"] == asked["split"],
@@ -320,6 +322,7 @@ def _refuse_another_split(model: str, recipe: Recipe) -> None:
                 f"{model} was trained with other {part} settings than this recipe's, so its "
                 "training ratings would count as held-out: use the recipe it was trained with"
             )
+    return recipe
 
 
 @app.command()

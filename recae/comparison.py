@@ -6,7 +6,7 @@ G groups, U users, B resamples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -173,6 +173,24 @@ def pooled(folds: Sequence[Evaluation]) -> Evaluation:
     }
     counts = {name: sum(fold.counts[name] for fold in folds) for name in folds[0].counts}
     return Evaluation(metrics, counts | {"ranked users": 0}, protocol, users, by_user)
+
+
+def replicates(
+    runs: Iterable[tuple[str, int, int | None, Evaluation]],
+) -> dict[str, list[Evaluation]]:
+    """Runs, each with its group, seed and fold, for `compare`: by group an evaluation a seed, in
+    which the folds are pooled. Raises ComparisonError like `pooled`.
+    """
+    groups: dict[str, dict[int, dict[int | None, Evaluation]]] = {}
+    for group, seed, fold, evaluation in runs:
+        groups.setdefault(group, {}).setdefault(seed, {})[fold] = evaluation
+    return {group: [_whole(folds) for folds in of.values()] for group, of in groups.items()}
+
+
+def _whole(folds: Mapping[int | None, Evaluation]) -> Evaluation:
+    """Pooled in the order of their numbers, so that the protocols of two models are alike."""
+    ordered = [folds[fold] for fold in sorted(folds, key=lambda fold: fold or 0)]
+    return ordered[0] if len(ordered) == 1 else pooled(ordered)
 
 
 def holm(p: Sequence[float]) -> list[float]:

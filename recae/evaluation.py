@@ -76,10 +76,12 @@ class Evaluation:
         how = ", ".join(
             f"{self.counts[name]:,} {name}" for name in ("ordinary", "folded in", "fallback")
         )
+        scored = f"{self.counts['ratings']:,} ratings of {len(self.users):,} users ({how})"
+        if f"ndcg_at_{self.n}" not in self.metrics:
+            return scored
         return (
-            f"{self.counts['ratings']:,} ratings of {len(self.users):,} users ({how}); lists of "
-            f"{self.n} for {self.counts['ranked users']:,} users with a rating of at least "
-            f"{self.protocol['relevant']:g} stars"
+            f"{scored}; lists of {self.n} for {self.counts['ranked users']:,} users with a rating "
+            f"of at least {self.protocol['relevant']:g} stars"
         )
 
     def _repr_html_(self) -> str:

@@ -86,7 +86,7 @@ def html(standings: Standings, sort: str = "rmse") -> str:
     experiments = dict.fromkeys(run.experiment for run in runs)
     return environment.get_template("report.html.j2").render(
         title=f"{', '.join(experiments)}: {len(standings.groups)} models, {len(runs)} runs",
-        lead=runs[0].evaluation.summary,
+        lead=standings.summary,
         verdicts=list(_verdicts(standings)),
         summary=short_table(comparison, standings.costs, sort),
         figures=list(_figures(standings)),
@@ -97,13 +97,9 @@ def html(standings: Standings, sort: str = "rmse") -> str:
     )
 
 
-def _headline(standings: Standings) -> list[str]:
-    return ["rmse", f"ndcg_at_{standings.comparison.protocol['n']}"]
-
-
 def _verdicts(standings: Standings) -> Iterator[Verdict]:
     comparison = standings.comparison
-    for metric in _headline(standings):
+    for metric in standings.headline:
         for row in comparison.rows:
             found = row.differences.get(metric)
             if found is not None:
@@ -124,7 +120,7 @@ def _sentence(name: str, baseline: str, metric: str, found: Difference) -> str:
 
 def _figures(standings: Standings) -> Iterator[Picture]:
     comparison = standings.comparison
-    for metric in _headline(standings):
+    for metric in standings.headline:
         if any(metric in row.differences for row in comparison.rows):
             drawn = plots.comparison(comparison, metric)
             what = f"{titled(metric)} of each model less that of {comparison.baseline}"
@@ -133,7 +129,7 @@ def _figures(standings: Standings) -> Iterator[Picture]:
 
 def _chapters(standings: Standings, sort: str) -> Iterator[Chapter]:
     comparison = standings.comparison
-    found = [differences(comparison, metric, sort) for metric in _headline(standings)]
+    found = [differences(comparison, metric, sort) for metric in standings.headline]
     yield Chapter(
         "Is it luck?",
         "Paired bootstrap over users, 10,000 resamples; p corrected for the number of models "
@@ -166,9 +162,9 @@ def _chapters(standings: Standings, sort: str) -> Iterator[Chapter]:
 
 
 def _sliced(standings: Standings) -> Iterator[Part]:
-    if any(run.evaluation.answers is None for run in standings.runs):
-        return
     baseline, evaluations = standings.comparison.baseline, standings.evaluations
+    if any(each.answers is None for seeds in evaluations.values() for each in seeds):
+        return
     for measure in MEASURES:
         for by in FACETS:
             found = sliced(evaluations, by, baseline=baseline, measure=measure)

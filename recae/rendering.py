@@ -97,9 +97,9 @@ def short_table(comparison: Comparison, costs: Costs, sort: str = "rmse") -> Sec
                 _mean(row.metrics["rmse"], 4),
                 _interval(row.differences.get("rmse"), row.name == comparison.baseline),
                 _mean(row.metrics["mae"], 4),
-                _mean(row.metrics[f"ndcg_at_{n}"], 4),
-                _mean(row.metrics[f"recall_at_{n}"], 4),
-                _mean(row.metrics[f"item_coverage_at_{n}"], 3),
+                _mean(row.metrics.get(f"ndcg_at_{n}"), 4),
+                _mean(row.metrics.get(f"recall_at_{n}"), 4),
+                _mean(row.metrics.get(f"item_coverage_at_{n}"), 3),
                 number(record["seconds"], ".1f"),
                 number(record["megabytes"], ",.0f"),
             ]
@@ -231,8 +231,9 @@ def number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def _mean(value: tuple[float, float], digits: int) -> str:
-    mean, spread = value
+def _mean(value: tuple[float, float] | None, digits: int) -> str:
+    """Of a metric that pooled folds lack: nothing."""
+    mean, spread = value or (math.nan, math.nan)
     if math.isnan(mean):
         return "-"
     if math.isnan(spread):

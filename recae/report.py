@@ -43,7 +43,7 @@ def sections(standings: Standings, wanted: Wanted) -> list[Section]:
     comparison = standings.comparison
     found = [short_table(comparison, standings.costs, wanted.sort)]
     if len(comparison.rows) > 1:
-        metrics = wanted.metrics or ("rmse", f"ndcg_at_{comparison.protocol['n']}")
+        metrics = wanted.metrics or standings.headline
         found += [differences(comparison, metric, wanted.sort) for metric in metrics]
     if standings.settings:
         found.append(settings_table(standings.settings, list(standings.groups)))

@@ -864,15 +864,15 @@ def test_a_tracked_model_is_scored_on_its_own_split_only(
     asked = read_recipe(place.recipe, ["data.scale=[1, 5]"])
     tracked = json.loads(json.dumps(asked.resolved))
     monkeypatch.setattr(tracking, "load_run_recipe", lambda store, run: tracked)
-    cli._refuse_another_split("some-run", asked)
+    cli._of_its_split("some-run", asked)
     del tracked["data"]["users"], tracked["data"]["items"]
     # Tracked before there were side data.
-    cli._refuse_another_split("some-run", asked)
+    cli._of_its_split("some-run", asked)
     with pytest.raises(RecaeError, match="trained with other data settings"):
-        cli._refuse_another_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
+        cli._of_its_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
     tracked["split"]["seed"] = 99
     with pytest.raises(RecaeError, match="trained with other split settings"):
-        cli._refuse_another_split("some-run", asked)
+        cli._of_its_split("some-run", asked)
 
 
 # --- plot

@@ -15,7 +15,7 @@ from recae.evaluation import Evaluation
 from recae.models import Recommender
 from recae.running import Cost
 from recae.tracking.artifacts import cost_of, read_evaluation, read_model, read_recipe
-from recae.tracking.labels import params
+from recae.tracking.labels import fold_of, params
 from recae.tracking.store import Store, explained, search
 
 
@@ -28,6 +28,8 @@ class TrackedEvaluation:
     model: str
     """The model's name in its recipe."""
     seed: int
+    fold: int | None
+    """Of a cross validation; None: the split is another one."""
     params: dict[str, str]
     """With dotted names: `kind`, `seed`, the model's own, `data.*`, `split.*`, `evaluation.*`."""
     experiment: str
@@ -84,13 +86,15 @@ def evaluations_of(store: Store, recipe: Mapping[str, Any]) -> list[TrackedEvalu
     for model in recipe["model"]:
         settings = {key: value for key, value in model.items() if key != "name"}
         wanted[model["name"]] = {p.key: p.value for p in params(settings | around)}
+    # A cross validation without a fold is all of its folds.
+    free = {"seed", "split.fold"} if recipe["split"].get("fold") is None else {"seed"}
     client = store.open()
     with explained(store):
         experiments = _experiments(client, None)
         names = {e.experiment_id: e.name for e in experiments}
         found = []
         for run in _filtered(client, experiments, None):
-            settings = {key: value for key, value in run.data.params.items() if key != "seed"}
+            settings = {key: value for key, value in run.data.params.items() if key not in free}
             same = settings == wanted.get(run.data.tags["recae.model"])
             if same and int(run.data.tags["recae.seed"]) in recipe["seeds"]:
                 found.append(_tracked_evaluation(client, run, names, answers=False))
@@ -125,13 +129,18 @@ def load_run_model(store: Store, run: str) -> Recommender:
 
 
 def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
-    """The resolved recipe of a finished run, named like that of `load_run_model`.
+    """The resolved recipe of a finished run, named like that of `load_run_model`; of a cross
+    validation with the fold that is the run's.
 
     Raises RecaeError where there is no such run, or more than one.
     """
     client = store.open()
     with explained(store):
-        return read_recipe(client, _only(client, store, run))
+        found = _only(client, store, run)
+        recipe = read_recipe(client, found)
+    if (fold := fold_of(found)) is not None:
+        recipe["split"]["fold"] = fold
+    return recipe
 
 
 def _only(client: MlflowClient, store: Store, wanted: str) -> Run:
@@ -200,6 +209,7 @@ def _tracked_evaluation(
         info.run_name,
         tags["recae.model"],
         int(tags["recae.seed"]),
+        fold_of(run),
         dict(run.data.params),
         names[info.experiment_id],
         info.experiment_id,
