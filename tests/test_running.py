@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recae.errors import ComparisonError, DataError, RecaeError
-from recae.evaluation import evaluate
+from recae.evaluation import ERRORS, RANKING, evaluate
 from recae.nn.training import Progress
 from recae.ratings import Ratings
 from recae.recipes import Recipe, parse
@@ -109,7 +109,10 @@ def test_models_are_compared_with_the_baseline(report: Report, recipe: Recipe) -
     assert spread == pytest.approx(np.std(values, ddof=1))
     difference = comparison["mf"].differences["rmse"]
     assert difference.value == pytest.approx(mean - comparison["bias"].metrics["rmse"][0])
-    assert set(comparison["popular"].differences) == {"ndcg_at_10"}
+    ranked = {f"{name}_at_10" for name in RANKING}
+    taste = {f"{name}_at_10" for name in ("novelty", "popularity_lift", "serendipity")}
+    assert set(comparison["popular"].differences) == ranked | taste
+    assert set(comparison["mf"].differences) == ranked | taste | set(ERRORS)
     assert comparison.protocol["split"] == report.split.digest
 
 
