@@ -125,13 +125,15 @@ def common_protocol(groups: Mapping[str, Sequence[Evaluation]]) -> dict[str, Any
     runs = [(name, run) for name, runs in groups.items() for run in runs]
     first_name, first = runs[0]
     for name, run in runs[1:]:
-        for key in sorted(first.protocol.keys() | run.protocol.keys()):
-            mine, other = first.protocol.get(key), run.protocol.get(key)
-            if mine != other:
-                raise ComparisonError(
-                    f"{first_name} and {name} cannot be compared: {key} differs "
-                    f"({mine} and {other})"
-                )
+        differing = [
+            f"{key} differs ({first.protocol.get(key)} and {run.protocol.get(key)})"
+            for key in sorted(first.protocol.keys() | run.protocol.keys())
+            if first.protocol.get(key) != run.protocol.get(key)
+        ]
+        if differing:
+            raise ComparisonError(
+                f"{first_name} and {name} cannot be compared: {', '.join(differing)}"
+            )
         if run.users != first.users:
             raise ComparisonError(f"{first_name} and {name} were scored on different users")
     return first.protocol
