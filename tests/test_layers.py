@@ -24,6 +24,7 @@ LAYERS = {
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "intervals": 5,
     "models": 4,
     "nn": 3,
     "data": 2,
