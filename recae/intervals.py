@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from recae.errors import DataError
 from recae.ids import Rows
 from recae.models.base import Recommender
-from recae.models.levels import Spread
-from recae.ratings import Ratings
+from recae.models.levels import MOST_LEVELS, Levels, Spread
+from recae.ratings import Ratings, Scale
 from recae.splits import Holdout
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -74,13 +74,16 @@ class Intervals:
         """Calibrated on targets that `model` was not trained on, as those that will be asked for.
 
         constant: equally wide around every prediction.
-        adaptive: as wide as errors are to be expected there. A half of the targets, drawn by `rng`,
-            teaches that from what is known before a rating is given; the other half calibrates.
-        ordinal: the likeliest stars by the model's own distribution, which has to have one, until
-            they hold enough of it; how much is enough is calibrated.
+        adaptive: as wide as errors are to be expected there, from what is known before a rating is
+            given.
+        ordinal: the likeliest stars, until they hold enough of all chance; by the model's own
+            distribution, or by one around its predictions where it has none. Needs stars that are
+            levels, not a continuum, and is the narrowest then.
 
-        Raises DataError for a level outside (0, 1), fewer targets than level / (1 - level), twice
-        that for adaptive, a model that only ranks, and ordinal without a distribution.
+        What expects errors, or makes the distribution, is taught by a half of the targets, drawn by
+        `rng`; the other half calibrates. Raises DataError for a level outside (0, 1), fewer targets
+        than level / (1 - level), or twice that where a half teaches, a model that only ranks, and
+        ordinal without levels.
         """
         if not 0 < level < 1:
             raise DataError(f"the level of intervals must be between 0 and 1, not {level}")
@@ -90,15 +93,8 @@ class Intervals:
             raise DataError(
                 f"{type(model).__name__} only ranks: train a model that predicts stars, like mf"
             )
-        target = calibration.target
-        shape: Shape = Ordinal.of(model) if method == "ordinal" else Scaled(None)
-        _check_enough(len(target), level, halved=method == "adaptive")
-        if method == "adaptive":
-            taught = np.zeros(len(target), dtype=bool)
-            taught[rng.permutation(len(target))[: len(target) // 2]] = True
-            shape = Scaled(Error.of(model, _part(calibration, taught)))
-            calibration = _part(calibration, ~taught)
-        return cls(model, level, quantile(shape.distances(model, calibration), level), shape)
+        shape, rest = _shape(model, calibration, method, level, rng)
+        return cls(model, level, quantile(shape.distances(model, rest), level), shape)
 
     def at(self, holdout: Holdout) -> tuple[Floats, Floats]:
         """Lowest and highest stars at the target ratings, within the scale: [R] each.
@@ -163,12 +159,43 @@ class Shape(Protocol):
         """[R] each: the lowest and highest stars of the interval of this size, not yet clipped."""
 
 
+def _shape(
+    model: Recommender,
+    calibration: Holdout,
+    method: Method,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[Shape, Holdout]:
+    """With the targets that did not teach it. Raises DataError."""
+    if method == "constant":
+        return Scaled(None), calibration
+    if method == "ordinal" and _has_levels(model):
+        return Ordinal.of(model), calibration
+    n = len(calibration.target)
+    _check_enough(n, level, halved=True)
+    taught = rng.permutation(n) < n // 2
+    teacher = Scaled.taught if method == "adaptive" else Ordinal.taught
+    return teacher(model, _part(calibration, taught)), _part(calibration, ~taught)
+
+
+def _has_levels(model: Recommender) -> bool:
+    try:
+        return len(model.levels) > 0
+    except DataError:
+        return False
+
+
 @dataclass(frozen=True, eq=False)
 class Scaled:
     """The prediction plus and minus a multiple of the error that is to be expected (Lei et al.
     2018, section 5.2: "locally-weighted"), or of 1 star."""
 
     error: Error | None
+
+    @classmethod
+    def taught(cls, model: Recommender, holdout: Holdout) -> Scaled:
+        """With the errors of these targets."""
+        return cls(Error.of(model, holdout))
 
     def distances(self, model: Recommender, holdout: Holdout) -> Floats:
         """|r - predicted| / error: [R]."""
@@ -205,15 +232,15 @@ class Error:
     """[7]: of a constant and of each thing known, for the log of the mean square."""
 
     @classmethod
-    def of(cls, model: Recommender, taught: Holdout) -> Error:
+    def of(cls, model: Recommender, holdout: Holdout) -> Error:
         """Maximum likelihood of a normal error, with a prior of no effect, by Fisher scoring."""
         fitted = model.fitted
-        spread = Spread.of(taught.history.over(fitted.items), fitted.baseline)
-        predicted = model.predict_at(taught).astype(np.float64)
-        known = _known(model, spread, taught, predicted)
+        spread = Spread.of(holdout.history.over(fitted.items), fitted.baseline)
+        predicted = model.predict_at(holdout).astype(np.float64)
+        known = _known(model, spread, holdout, predicted)
         width = known.std(axis=0)
         empty = cls(spread, known.mean(axis=0), np.where(width > 0, width, 1), np.zeros(7))
-        squares = np.maximum((taught.target.stars - predicted) ** 2, _TINY)
+        squares = np.maximum((holdout.target.stars - predicted) ** 2, _TINY)
         return cls(spread, empty.centre, empty.width, _log_linear(empty._terms(known), squares))
 
     def at(self, model: Recommender, holdout: Holdout, predicted: Floats) -> Floats:
@@ -231,11 +258,16 @@ def _known(model: Recommender, spread: Spread, holdout: Holdout, predicted: Floa
     """[R, 6]: what `Error` says is known of the targets."""
     fitted, target = model.fitted, holdout.target
     own = holdout.history.over(fitted.items)
-    items = fitted.items.find(target.items.values)[target.columns]
+    items = _items(model, holdout)
     low, high = fitted.scale
     place = (predicted - low) / (high - low)
     counts = np.log1p(own.user_counts[target.rows]), np.log1p(_item_counts(model, items))
     return np.column_stack([*spread.at(own, target.rows, items), *counts, place, place**2])
+
+
+def _items(model: Recommender, holdout: Holdout) -> Rows:
+    """Of the targets, rows of the model's items: [R]; -1 of one that it does not know."""
+    return model.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
 
 
 def _item_counts(model: Recommender, items: Rows) -> Rows:
@@ -276,14 +308,31 @@ class Ordinal:
     edges: Floats
     """[L + 1]: where cells begin and end."""
 
+    source: Levels | None
+    """What makes chances of predicted stars; None: the model has its own."""
+
     @classmethod
     def of(cls, model: Recommender) -> Ordinal:
-        """Over the model's levels. Raises DataError where it has none."""
-        levels, (low, high) = model.levels.astype(np.float64), model.fitted.scale
-        middles = (levels[1:] + levels[:-1]) / 2
-        first = min(2 * levels[0] - middles[0], low)
-        last = max(2 * levels[-1] - middles[-1], high)
-        return cls(levels, np.concatenate([[first], middles, [last]]))
+        """From the model's own distribution. Raises DataError where it has none."""
+        return cls(*_cells(model.levels.astype(np.float64), model.fitted.scale), None)
+
+    @classmethod
+    def taught(cls, model: Recommender, holdout: Holdout) -> Ordinal:
+        """From the distribution that fits these targets best around what is predicted of them.
+
+        Raises DataError where stars are no levels.
+        """
+        items = model.fitted.items
+        own = Holdout(holdout.history.over(items), holdout.target.over(items))
+        stars = np.unique(np.concatenate([own.history.stars, own.target.stars]))
+        if not (len(own.target) and 2 <= len(stars) <= MOST_LEVELS):
+            raise DataError(
+                f"{len(own.target)} ratings with {len(stars)} different values do not tell how "
+                "likely each of them is: choose adaptive intervals"
+            )
+        spread = Spread.of(own.history, model.fitted.baseline)
+        source = Levels.fit(stars, spread, model.predict_at(own), own)
+        return cls(*_cells(stars.astype(np.float64), model.fitted.scale), source)
 
     def distances(self, model: Recommender, holdout: Holdout) -> Floats:
         """The chance of what is reached before the star: [R]."""
@@ -312,9 +361,24 @@ class Ordinal:
 
     def _grown(self, model: Recommender, holdout: Holdout) -> tuple[Floats, Floats, NDArray[Any]]:
         """Chances of the stars [R, L], what is inside before each [R, L], the likeliest [R]."""
-        chances = model.predict_distribution_at(holdout).astype(np.float64)
+        chances = self._chances(model, holdout).astype(np.float64)
         mode = chances.argmax(axis=1)
         return chances, _before(chances, mode), mode
+
+    def _chances(self, model: Recommender, holdout: Holdout) -> NDArray[np.float32]:
+        if self.source is None:
+            return model.predict_distribution_at(holdout)
+        items, predicted = _items(model, holdout), model.predict_at(holdout)
+        own = holdout.history.over(model.fitted.items)
+        return self.source.chances_at(predicted, own, holdout.target.rows, items)
+
+
+def _cells(levels: Floats, scale: Scale) -> tuple[Floats, Floats]:
+    """The levels [L], and the edges of their cells [L + 1], which hold all of the scale."""
+    middles = (levels[1:] + levels[:-1]) / 2
+    first = min(2 * levels[0] - middles[0], scale[0])
+    last = max(2 * levels[-1] - middles[-1], scale[1])
+    return levels, np.concatenate([[first], middles, [last]])
 
 
 def _before(chances: Floats, mode: NDArray[Any]) -> Floats:
@@ -417,11 +481,10 @@ _Places: TypeAlias = tuple[NDArray[Any], list[str]]
 
 def _slices(model: Recommender, holdout: Holdout) -> dict[str, _Places]:
     target, history = holdout.target, holdout.history
-    items = model.fitted.items.find(target.items.values)[target.columns]
     return {
         "ratings of the user": _by_count(history.user_counts[target.rows]),
         "spread of the user's stars": _by_value(_spreads(history)[target.rows]),
-        "ratings of the item": _by_count(_item_counts(model, items)),
+        "ratings of the item": _by_count(_item_counts(model, _items(model, holdout))),
         "predicted stars": _by_value(model.predict_at(holdout).astype(np.float64)),
         "stars given": _by_value(target.stars.astype(np.float64)),
     }
