@@ -338,7 +338,10 @@ class Ordinal:
         """The chance of what is reached before the star: [R]."""
         stars = holdout.target.stars
         chances, before, mode = self._grown(model, holdout)
-        cells = np.searchsorted(self.edges, stars, side="right") - 1
+        # What lies on an edge is in the cell that is nearer to the likeliest star.
+        right = np.searchsorted(self.edges, stars, side="right") - 1
+        left = np.searchsorted(self.edges, stars, side="left") - 1
+        cells = np.where(stars > self.levels[mode], left, right)
         cells = np.clip(cells, 0, len(self.levels) - 1)
         starts = np.where(cells == mode, self.levels[cells], self.edges[cells + (cells < mode)])
         ends = self.edges[cells + (stars > starts)]
