@@ -12,6 +12,8 @@ validation part for the test part); new users that were drawn from the same user
 (`splits.unseen_users`), each folded in from as large a part. Later ratings for earlier ones, or new
 users for known ones, cannot be: the chance is then what it happens to be, and `coverage` tells it.
 It is the chance over all ratings, not that of every user, item or star.
+Ratings of one new user come together and resemble each other, so of new users the promise is kept
+nearly: n counts for less than it is.
 
 R target ratings, U users, N items, L levels, n ratings to calibrate on. All in stars.
 """
@@ -307,7 +309,6 @@ class Ordinal:
     """[L], ascending."""
     edges: Floats
     """[L + 1]: where cells begin and end."""
-
     source: Levels | None
     """What makes chances of predicted stars; None: the model has its own."""
 
