@@ -62,8 +62,8 @@ def main() -> None:
             recipe = read_recipe(PIPELINES / f"{RECIPES[data]}.toml", ["split.validation=0"])
             known_users(held, paid, data, recipe, seed)
             new_users(held, f"{data}, new users", recipe, seed)
-    show(held, ("data", "model", "method"))
-    show(paid, ("data", "model"))
+    show(held, ("data", "model", "method"), digits=3)
+    show(paid, ("data", "model"), digits=4)
 
 
 def known_users(held: Table, paid: Table, data: str, recipe: Recipe, seed: int) -> None:
@@ -114,23 +114,26 @@ def ask(
 ) -> None:
     """What every method holds."""
     constant = float("nan")
+    stars = test.target.stars
     for method in get_args(Method):
         row = held[data, name, method]
-        for level in LEVELS:
-            intervals = Intervals.of(
+        made = {
+            level: Intervals.of(
                 model, calibration, level=level, method=method, rng=np.random.default_rng(seed)
             )
+            for level in LEVELS
+        }
+        for level, intervals in made.items():
             low, high = intervals.at(test)
-            stars = test.target.stars
             row[f"{level:.0%}"].append(float(((low <= stars) & (stars <= high)).mean()))
-            if level == SHOWN:
-                width = float((high - low).mean())
-                constant = width if method == "constant" else constant
-                row["width"].append(width)
-                row["of constant"].append(width / constant)
-                row["stars inside"].append(inside(low, high, np.unique(stars)))
-                for what, value in extremes(intervals.coverage(test)):
-                    row[what].append(value)
+        low, high = made[SHOWN].at(test)
+        width = float((high - low).mean())
+        constant = width if method == "constant" else constant
+        row["width"].append(width)
+        row["of constant"].append(width / constant)
+        row["stars inside"].append(inside(low, high, np.unique(stars)))
+        for what, value in extremes(made[SHOWN].coverage(test)):
+            row[what].append(value)
         said(
             data, name, method, seed, *(f"{what} {values[-1]:.4f}" for what, values in row.items())
         )
@@ -167,19 +170,19 @@ def said(*what: object) -> None:
     print(*what, file=sys.stderr, flush=True)
 
 
-def show(found: Table, names: tuple[str, ...]) -> None:
+def show(found: Table, names: tuple[str, ...], *, digits: int) -> None:
     """A row for every key."""
     columns = list(next(iter(found.values())))
     print(f"\n| {' | '.join([*names, *columns])} |\n|{'---|' * (len(names) + len(columns))}")
     for key, values in found.items():
-        cells = [told(values[column]) for column in columns]
+        cells = [told(values[column], digits) for column in columns]
         print(f"| {' | '.join([*key, *cells])} |", flush=True)
 
 
-def told(values: list[float]) -> str:
+def told(values: list[float], digits: int) -> str:
     """Like 0.901 ±0.002."""
-    spread = f" ±{stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{mean(values):.4f}{spread}"
+    spread = f" ±{stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
 
 
 if __name__ == "__main__":
