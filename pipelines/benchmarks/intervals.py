@@ -91,6 +91,7 @@ def pay(
     row["from all"].append(before)
     row["without 5 %"].append(after)
     row["difference"].append(after - before)
+    said("rmse", before, after)
 
 
 def new_users(held: Table, data: str, recipe: Recipe, seed: int) -> None:
