@@ -728,7 +728,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Slices: activity, popularity, stars, genre, year or days (repeatable)."),
     ] = None,
-    measure: Annotated[str, typer.Option(help="Of the slices: rmse or recall.")] = "rmse",
+    measure: Annotated[str, typer.Option(help="Of the slices: rmse, recall or coverage.")] = "rmse",
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
     report: Annotated[
         Path | None, typer.Option(help="Also write everything, with plots, into this HTML file.")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.errors import ComparisonError
-from recae.evaluation import RANKING, Evaluation
+from recae.evaluation import ERRORS, RANKING, Evaluation
 from recae.ids import Ids
 from recae.resampling import Part, resampled, two_sided
 
@@ -30,9 +30,11 @@ _SUMS: Final = {
     "mae": "absolute_error",
     "rmse_macro": "squared_error",
     "mae_macro": "absolute_error",
+    "interval_coverage": "coverage",
+    "interval_width": "width",
 }
-"""Rating metrics -> what they are made of, by user."""
-_BETTER: Final = {**dict.fromkeys([*_SUMS, "miscalibration"], -1), **dict.fromkeys(RANKING, 1)}
+"""Metrics over ratings -> what they are made of, by user."""
+_BETTER: Final = {**dict.fromkeys([*ERRORS, "miscalibration"], -1), **dict.fromkeys(RANKING, 1)}
 """Which way a metric is better; of the others, as novelty, nobody can say."""
 
 _OF_ONE_FOLD: Final = ("holdout", "split", "candidates")
@@ -263,7 +265,7 @@ def _against_first(parts: Mapping[str, Part], drawn: Floats, metric: str) -> dic
             int(wins.sum()),
             int((signs == 0).sum()),
             int(losses.sum()),
-            _verdict(value, corrected[place], direction(metric)),
+            verdict(value, corrected[place], direction(metric)),
         )
     return found
 
@@ -275,7 +277,8 @@ def _by_user(differences: Floats) -> tuple[float, Floats]:
     return float(known.mean() / spread) if spread else 0.0, np.sign(known)
 
 
-def _verdict(value: float, p: float, better: int) -> Verdict:
+def verdict(value: float, p: float, better: int) -> Verdict:
+    """On a difference with a corrected p; `better`: the metric's `direction`."""
     if p >= LEVEL:
         return "no difference"
     if not better:

@@ -19,6 +19,7 @@ from recae import beyond, metrics
 from recae.answers import Answers
 from recae.errors import DataError
 from recae.ids import Ids
+from recae.intervals import Intervals
 from recae.models.base import Recommender, best
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -93,12 +94,18 @@ class Evaluation:
 
 
 def evaluate(
-    model: Recommender, holdout: Holdout, *, n: int = 10, relevant: float | None = None
+    model: Recommender,
+    holdout: Holdout,
+    *,
+    n: int = 10,
+    relevant: float | None = None,
+    intervals: Intervals | None = None,
 ) -> Evaluation:
     """Score `model` on every target rating and on full rankings of all items not in the history.
 
     n: length of the lists. relevant: the stars from which a target counts as relevant for the
-    lists; three quarters of the scale where not stated.
+    lists; three quarters of the scale where not stated. intervals: of this model, to be told how
+    many targets are inside and how wide they are.
 
     Raises DataError for a holdout without targets and n below 1, NotFittedError.
     """
@@ -113,6 +120,12 @@ def evaluate(
     by_user: dict[str, Floats] = {}
     if model.predicts_stars:
         stars, by_user = _errors(holdout.target, predicted)
+    nothing = np.full(len(predicted), np.nan)
+    interval = (nothing, nothing) if intervals is None else intervals.at(holdout)
+    if intervals is not None:
+        within = _covered(holdout.target, *interval)
+        stars |= {f"interval_{k}": float(v.sum() / len(predicted)) for k, v in within.items()}
+        by_user |= within
     ranked, lists = _lists(model, holdout, n, threshold)
     by_user |= ranked
     with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
@@ -133,7 +146,7 @@ def evaluate(
         },
         holdout.target.users,
         by_user,
-        Answers.of(model, holdout, predicted, lists),
+        Answers.of(model, holdout, predicted, interval, lists),
     )
 
 
@@ -168,6 +181,15 @@ def _errors(target: Ratings, predicted: Floats) -> tuple[dict[str, float], dict[
         "absolute_error": _summed(target, np.abs(error)),
     }
     return values, by_user
+
+
+def _covered(target: Ratings, low: Floats, high: Floats) -> dict[str, Floats]:
+    """By user, how many ratings are inside their intervals, and the sum of their widths."""
+    inside = (low <= target.stars) & (target.stars <= high)
+    return {
+        "coverage": _summed(target, inside.astype(np.float64)),
+        "width": _summed(target, high - low),
+    }
 
 
 def _summed(target: Ratings, values: Floats) -> Floats:

@@ -27,6 +27,7 @@ from recae.data.sidedata import Side
 from recae.data.sources import Layout
 from recae.errors import RecipeError
 from recae.features import Features, Kind
+from recae.intervals import Method
 from recae.models import MODELS, Recommender
 from recae.models.persistence import plain
 from recae.nn.encoders import ENCODERS
@@ -283,13 +284,27 @@ _SPLITS = {
 
 
 @dataclass(frozen=True)
+class IntervalsRecipe:
+    """Prediction intervals, calibrated on the validation ratings."""
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """The share of ratings that is to be inside."""
+    method: Method = "adaptive"
+    """See `recae.intervals`."""
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
 class EvaluationRecipe:
-    """How lists are scored."""
+    """How models are scored."""
 
     n: Annotated[int, Field(ge=1)] = 10
     """Length of the lists."""
     relevant: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Stars from which a target is relevant; None: three quarters up the scale."""
+    intervals: IntervalsRecipe | None = None
+    """None: no prediction intervals."""
 
     __pydantic_config__ = _STRICT
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -15,11 +15,12 @@ import numpy as np
 from recae.comparison import Comparison, compare, replicates
 from recae.errors import DataError, RecipeError
 from recae.evaluation import Evaluation, evaluate
+from recae.intervals import Intervals
 from recae.memory import forget_peak, peak_megabytes
 from recae.models import Recommender
 from recae.nn.training import Progress
 from recae.ratings import Ratings
-from recae.recipes import ModelRecipe, Recipe
+from recae.recipes import IntervalsRecipe, ModelRecipe, Recipe
 from recae.splits import Split
 
 
@@ -195,7 +196,7 @@ def run(
     tracker, listener = tracker or Untracked(), listener or Listener()
     ratings = recipe.data.load()
     splits = recipe.splits(ratings)
-    _check(recipe, ratings)
+    _check(recipe, ratings, splits.values())
     listener.on_data(ratings, next(iter(splits.values())))
     outcomes = []
     for plan, model in _plans(recipe, ratings, splits):
@@ -235,13 +236,18 @@ def _plans(
         yield plan, model
 
 
-def _check(recipe: Recipe, ratings: Ratings) -> None:
+def _check(recipe: Recipe, ratings: Ratings, splits: Iterable[Split]) -> None:
     """What can be told before training is not told after it. Raises DataError, RecipeError."""
     rankers = [model.name for model in recipe.models if not model.model.predicts_stars]
     if recipe.folds > 1 and rankers:
         raise RecipeError(
             f"{rankers[0]} only ranks, and of several folds stars alone are pooled: leave it out, "
             "or name one fold, like `fold = 0`"
+        )
+    if recipe.evaluation.intervals and any(split.validation is None for split in splits):
+        raise RecipeError(
+            "intervals are calibrated on validation ratings, and this split has none: hold some "
+            "out, like `validation = 0.05` in [split]"
         )
     if recipe.show is not None:
         ratings.users.rows([recipe.show.user])
@@ -277,7 +283,13 @@ def _run(
         )
         cost = Cost(tracked.spent + time.perf_counter() - began, peak_megabytes())
         scoring = recipe.evaluation
-        evaluation = evaluate(model, split.test, n=scoring.n, relevant=scoring.relevant)
+        evaluation = evaluate(
+            model,
+            split.test,
+            n=scoring.n,
+            relevant=scoring.relevant,
+            intervals=_intervals(model, scoring.intervals, split, plan.seed),
+        )
         # The holdout alone does not tell what was trained on; the split's digest does.
         evaluation = replace(
             evaluation, protocol=evaluation.protocol | {"split": plan.split_digest}
@@ -285,3 +297,15 @@ def _run(
         outcome = Outcome(plan, model, evaluation, cost, tracked.run_id)
         tracked.finish(outcome)
     return outcome
+
+
+def _intervals(
+    model: Recommender, wanted: IntervalsRecipe | None, split: Split, seed: int
+) -> Intervals | None:
+    """Calibrated on the validation ratings; none for a model that only ranks. Raises DataError."""
+    if wanted is None or not model.predicts_stars:
+        return None
+    assert split.validation is not None
+    rng = np.random.default_rng(seed)
+    held = split.validation
+    return Intervals.of(model, held, level=wanted.level, method=wanted.method, rng=rng)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.answers import Answers
-from recae.comparison import LEVEL, Verdict, common_protocol, direction, holm
+from recae.comparison import Verdict, common_protocol, direction, holm, verdict
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.facets import FACETS, Facet
@@ -23,7 +23,10 @@ from recae.ratios import Ratio
 
 Floats: TypeAlias = NDArray[np.float64]
 
-MEASURES: Final = ("rmse", "recall")
+MEASURES: Final = ("rmse", "recall", "coverage")
+"""What slices are measured by; coverage is of prediction intervals."""
+_NEEDS: Final = {"rmse": "squared_error", "coverage": "coverage"}
+"""Measure -> what an evaluation has by user where it can be measured."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def sliced(
     able = {
         name: runs
         for name, runs in groups.items()
-        if measure != "rmse" or "squared_error" in runs[0].by_user
+        if measure not in _NEEDS or _NEEDS[measure] in runs[0].by_user
     }
     if not able:
         return None
@@ -191,6 +194,9 @@ def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats
     answers = _answers(run)
     if measure == "rmse":
         values, counted = (answers.predicted - answers.stars) ** 2, np.ones(len(answers.stars))
+    elif measure == "coverage":
+        inside = (answers.low <= answers.stars) & (answers.stars <= answers.high)
+        values, counted = inside.astype(np.float64), np.ones(len(answers.stars))
     else:
         counted = (answers.stars >= run.protocol["relevant"]).astype(np.float64)
         values = counted * _listed(answers)
@@ -236,7 +242,5 @@ def _values(ratio: Ratio) -> list[Value]:
 
 
 def _gap(value: float, half: float, p: float, better: int) -> Gap:
-    verdict: Verdict = "no difference"
-    if p < LEVEL:
-        verdict = "better" if value * better > 0 else "worse"
-    return Gap(float(value), float(value - half), float(value + half), p, verdict)
+    low, high = float(value - half), float(value + half)
+    return Gap(float(value), low, high, p, verdict(value, p, better))

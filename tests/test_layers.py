@@ -34,6 +34,7 @@ LAYERS = {
     "ratios": 5,
     "resampling": 5,
     "slices": 5,
+    "intervals": 5,
     "models": 4,
     "nn": 3,
     "data": 2,

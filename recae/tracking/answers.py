@@ -35,6 +35,9 @@ def write_answers(answers: Answers, users: Ids, folder: Path) -> None:
         "stars": answers.stars.astype(np.float32),
         "predicted": answers.predicted.astype(np.float32),
         "days": answers.days.astype(np.float32),
+        # As they are: a rating on the border is inside, by the last bit.
+        "low": answers.low,
+        "high": answers.high,
     }
     user, place = np.nonzero(answers.lists >= 0)
     lists = {"user": people[user], "rank": place + 1, "item": things[answers.lists[user, place]]}
@@ -57,7 +60,8 @@ def read_answers(users: Ids, folder: Path) -> Answers | None:
     length = int(ranked["rank"].max()) if len(ranked) else 0
     lists = np.full((len(users), length), -1, dtype=np.int64)
     lists[users.find(ranked["user"]), ranked["rank"] - 1] = items.find(ranked["item"])
-    numbers = {name: ratings[name].to_numpy(np.float64) for name in ("stars", "predicted", "days")}
+    names = ("stars", "predicted", "days", "low", "high")
+    numbers = {name: ratings[name].to_numpy(np.float64) for name in names}
     return Answers(
         users.find(ratings["user"]),
         items.find(ratings["item"]),
