@@ -15,6 +15,8 @@ Exit code 2 where the store lacks a run.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,7 +28,7 @@ from reproduce import HERE, Target, read_targets
 
 from recae.comparison import compare, replicates
 from recae.errors import RecaeError
-from recae.recipes import read_recipe
+from recae.recipes import read_recipe, read_toml
 from recae.rendering import to_json
 from recae.standings import Standings
 from recae.tracking import Store, TrackedEvaluation, evaluations, evaluations_of
@@ -81,12 +83,18 @@ def collected(target: Target, folder: Path) -> dict[str, Any]:
     return {
         "recipe": target.recipe,
         "set": target.changes,
-        "recipe_digest": recipe.digest,
+        "recipe_digest": digest(folder / f"{target.recipe}.toml"),
         "seeds": sorted({run.seed for run in standings.runs}),
         "metric": target.metric,
         "protocol": standings.comparison.protocol,
         "models": models,
     }
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of what a recipe says, comments and layout aside."""
+    said = json.dumps(read_toml(path), sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _baselines(
