@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recae.evaluation import Evaluation
-    from recae.tracking import Store, TrackedEvaluation
+    from recae.tracking import ListedRun, Store, TrackedEvaluation
 
 _PATIENCE: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -348,6 +348,26 @@ def compare_runs(
     print_table(console, table(comparison, means, sort))
     console.print(found[0].evaluation.summary)
     console.print(f"side by side, after `recae ui`: {compare_url(found)}", soft_wrap=True)
+
+
+def show_runs(console: Console, runs: Sequence[ListedRun]) -> None:
+    """Tracked runs, those below others indented; when they began in the time of this place."""
+    header = ["run", "model", "seed", "state", "started", "RMSE", "NDCG", "seconds", "id"]
+    rows = [
+        [
+            ("  " if run.parent else "") + run.name,
+            run.model or "",
+            "" if run.seed is None else str(run.seed),
+            run.status.lower(),
+            f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+            "" if run.rmse is None else f"{run.rmse:.4f}",
+            "" if run.ndcg is None else f"{run.ndcg:.4f}",
+            "" if run.seconds is None else f"{run.seconds:.1f}",
+            run.run_id,
+        ]
+        for run in runs
+    ]
+    print_table(console, rich_table(header, rows, left=4))
 
 
 def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:

@@ -9,12 +9,14 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.models import Recommender
 from recae.tracking.artifacts import read_evaluation, read_model, read_recipe
-from recae.tracking.store import Store, explained, search
+from recae.tracking.store import Store, explained, is_mistake, search
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ def evaluations(
     client = store.open()
     each: Sequence[str | None] = runs or [None]
     with explained(store):
-        experiments = _experiments(client, experiment)
+        experiments = experiments_of(client, experiment)
         chosen = {
             run.info.run_id: run
             for wanted in each
@@ -63,13 +65,14 @@ def evaluations(
 
 
 def load_run_model(store: Store, run: str) -> Recommender:
-    """The model of a finished run, named by its id (also as runs:/ID) or its name.
+    """The model of a finished run, named by its id (also as runs:/ID) or its name, or by what it
+    is registered as.
 
     Raises RecaeError where there is no such run, or more than one.
     """
     client = store.open()
     with explained(store):
-        return read_model(store, _only(client, store, run))
+        return read_model(store, only(client, store, run))
 
 
 def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
@@ -79,18 +82,49 @@ def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
     """
     client = store.open()
     with explained(store):
-        return read_recipe(client, _only(client, store, run))
+        return read_recipe(client, only(client, store, run))
 
 
-def _only(client: MlflowClient, store: Store, wanted: str) -> Run:
-    found = _chosen(client, store, _experiments(client, None), wanted)
+def only(client: MlflowClient, store: Store, wanted: str) -> Run:
+    """The finished run of that id (also as runs:/ID) or name, or the one whose model is registered
+    as models:/NAME@ALIAS or models:/NAME/VERSION. Raises ComparisonError where there is no such
+    run, RecaeError where there is more than one."""
+    if wanted.startswith("models:/"):
+        return _registered(client, store, wanted)
+    found = _chosen(client, store, experiments_of(client, None), wanted)
     if len(found) > 1:
         names = ", ".join(sorted(run.info.run_name for run in found))
         raise RecaeError(f"{wanted!r} stands for {len(found)} runs ({names}): name one of them")
     return found[0]
 
 
-def _experiments(client: MlflowClient, name: str | None) -> list[Experiment]:
+def _registered(client: MlflowClient, store: Store, uri: str) -> Run:
+    try:
+        version = _version(client, uri)
+    except MlflowException as refusal:
+        if not is_mistake(refusal):
+            raise
+        known = ", ".join(sorted(model.name for model in client.search_registered_models()))
+        raise ComparisonError(
+            f"there is no model {uri} in {store.name}: name it as models:/NAME@ALIAS or "
+            f"models:/NAME/VERSION; registered are {known or 'none'}"
+        ) from None
+    run = client.get_run(version.run_id) if version.run_id else None
+    if run is None or "recae.sweep" not in run.data.tags:
+        raise ComparisonError(f"{uri} is not a model that recae trained")
+    return run
+
+
+def _version(client: MlflowClient, uri: str) -> ModelVersion:
+    name, at, alias = uri.removeprefix("models:/").partition("@")
+    if at:
+        return client.get_model_version_by_alias(name, alias)
+    name, _, number = name.partition("/")
+    return client.get_model_version(name, number)
+
+
+def experiments_of(client: MlflowClient, name: str | None) -> list[Experiment]:
+    """The experiment of that name; all, where none is given. Raises ComparisonError."""
     known = list(client.search_experiments())
     chosen = [experiment for experiment in known if name in (None, experiment.name)]
     if not chosen:

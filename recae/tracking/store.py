@@ -24,8 +24,10 @@ HOST: Final = socket.gethostname()
 _URI: Final = "MLFLOW_TRACKING_URI"
 
 _logger = logging.getLogger(__name__)
-# It prints a traceback of every locked database, before it raises what is told in one sentence.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+# They tell of every locked database, with a traceback, and of every try to reach a server, before
+# they raise what is told in one sentence.
+for _chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
+    logging.getLogger(_chatty).setLevel(logging.CRITICAL)
 
 
 class StoreError(RecaeError):
@@ -116,6 +118,15 @@ def explained(store: Store) -> Iterator[None]:
         raise StoreError(
             f"the tracking store {store.name} cannot be used: {_sentence(trouble)}"
         ) from trouble
+
+
+def is_mistake(refusal: MlflowException) -> bool:
+    """Whether something is wrong with what was asked of the store, and nothing with the store."""
+    return refusal.error_code in (
+        "INVALID_PARAMETER_VALUE",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+    )
 
 
 @contextmanager
