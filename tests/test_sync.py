@@ -114,7 +114,8 @@ def whole(two: Recipe, empty_store: Path, tmp_path_factory: pytest.TempPathFacto
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(folder)
         run(two, tracker=MlflowTracker(Store(folder)))
-    return Store(folder)
+    # Whatever MLFLOW_TRACKING_URI says in a test.
+    return Store(folder, is_outbox=True)
 
 
 def all_of(store: Store) -> dict[str, Run]:
@@ -277,10 +278,10 @@ def deliver_and_compare(store: Store, whole: Store) -> None:
     assert_empty(store.outbox)
 
 
-EVERYWHERE = [pytest.param(calls, marks=pytest.mark.slow) for calls in range(1, 70)]
+EVERYWHERE = [pytest.param(calls, marks=pytest.mark.slow) for calls in range(1, 70, 4)]
 
 
-@pytest.mark.parametrize("calls", [0, 12, 33, 55, *EVERYWHERE])
+@pytest.mark.parametrize("calls", [0, 33, *EVERYWHERE])
 def test_the_store_fails_later(
     store: Store, whole: Store, line: Line, two: Recipe, calls: int
 ) -> None:
@@ -296,7 +297,7 @@ def test_the_store_fails_later(
 # --- delivering is interrupted
 
 
-@pytest.mark.parametrize("calls", [5, 40, *EVERYWHERE])
+@pytest.mark.parametrize("calls", [40, *EVERYWHERE])
 def test_delivering_is_killed(
     store: Store, whole: Store, line: Line, two: Recipe, calls: int
 ) -> None:
