@@ -669,8 +669,8 @@ def track_list(
         _print_json([asdict(run) | {"started": run.started.isoformat()} for run in runs])
         return
     show_runs(_console(), runs)
-    if count := waiting(Store()):
-        print(f"{count} more wait in {Store().outbox.name}: recae track sync", file=sys.stderr)
+    if count := waiting(Store()).total():
+        print(f"waiting in {Store().outbox.name}: {count} (recae track sync)", file=sys.stderr)
 
 
 @track_app.command("delete")
@@ -688,9 +688,9 @@ def track_delete(
     chosen = to_delete(store, runs)
     if not yes:
         show_runs(_console(), chosen)
-        typer.confirm(f"Delete {len(chosen)} runs of {store.name}?", abort=True)
+        typer.confirm(f"Delete them from {store.name}?", abort=True)
     delete(store, chosen)
-    print(f"{len(chosen)} runs deleted; `mlflow gc` removes what they keep on disk")
+    print(f"deleted: {len(chosen)}; `mlflow gc` removes their files")
 
 
 @track_app.command("register")
@@ -724,8 +724,14 @@ def track_sync(
         lacked = f"{run.metrics} values, {run.files} files"
         print(f"{run.name}: {run.status.lower()}, {lacked}, now run {run.run_id}")
     left = waiting(store)
-    print(f"{left} runs of sweeps that go on wait" if left else "nothing waits", end="")
-    print(f" in {store.outbox.name}")
+    goes_on = left.pop(store.name, 0)
+    still = f"of sweeps that go on: {goes_on}" if goes_on else "nothing else"
+    print(f"waiting for {store.name}: {still}")
+    if left:
+        raise RecaeError(
+            f"other runs in {store.outbox.name} were meant for {', '.join(left)}: set "
+            "MLFLOW_TRACKING_URI to it, or give --here"
+        )
 
 
 # --- plot

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,18 +216,31 @@ def test_nobody_answers(
         (line,) = caplog.messages
         assert line.startswith(f"the tracking store {address} cannot be used: it does not answer;")
         assert "recae-runs/outbox until `recae track sync`" in line
-        assert waiting(store) == 3
+        assert waiting(store) == {address: 3}
         with pytest.raises(RecaeError, match=f"store {address} cannot be used: it does not answer"):
             list(deliver(store))
-        assert waiting(store) == 3
-    with pytest.raises(RecaeError, match=f"was meant for {address}, and this is recae-runs"):
-        list(deliver(store))
+    assert list(deliver(store)) == [], "it was meant for another store"
+    assert waiting(store) == {address: 3}
     delivered = list(deliver(store, here=True))
     assert [one.name for one in delivered] == ["tiny", "autorec-dual", "bias"]
     assert {one.status for one in delivered} == {"FINISHED"}
     assert_same_sweep(store, whole)
     assert_empty(store.outbox)
     assert list(deliver(store)) == []
+
+
+def test_somebody_answers_never(store: Store, two: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training waits for it once."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mute.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        run(two, tracker=MlflowTracker(store))
+        mute.setblocking(False)
+        mute.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            mute.accept()
+    assert waiting(store).total() == 3
 
 
 @contextmanager
@@ -259,7 +273,7 @@ def test_a_damaged_store(store: Store, two: Recipe) -> None:
     run(two, tracker=MlflowTracker(store))
     with pytest.raises(RecaeError, match="recae-runs cannot be used"):
         list(deliver(store))
-    assert waiting(store) == 3
+    assert waiting(store) == {"recae-runs": 3}
 
 
 def test_neither_store_nor_outbox(store: Store) -> None:
@@ -291,6 +305,19 @@ def test_the_store_fails_later(
     # MLflow itself tries to mark a model as failed.
     assert line.asked <= calls + 2, "a store that failed is not asked again"
     line.breaks_at = float("inf")
+    deliver_and_compare(store, whole)
+
+
+@pytest.mark.slow
+def test_the_database_is_locked_in_the_middle(store: Store, whole: Store, two: Recipe) -> None:
+    """MLflow waits 20 seconds for it, once."""
+    with ExitStack() as lock:
+
+        def on_progress(plan: Plan, progress: Progress) -> None:
+            if progress.step == 20:
+                lock.enter_context(locked(store.folder / "mlflow.db"))
+
+        run(two, tracker=MlflowTracker(store), listener=Listener(on_progress=on_progress))
     deliver_and_compare(store, whole)
 
 
@@ -330,7 +357,7 @@ def test_what_goes_on_is_left_alone(store: Store, two: Recipe, line: Line) -> No
     def on_progress(plan: Plan, progress: Progress) -> None:
         line.breaks_at = float("inf")
         assert list(deliver(store)) == []
-        left.append(waiting(store))
+        left.append(waiting(store).total())
 
     run(two, tracker=MlflowTracker(store), listener=Listener(on_progress=on_progress))
     assert set(left) == {2}

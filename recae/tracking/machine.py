@@ -38,7 +38,9 @@ class Machine:
     def watched(self, started: int) -> Iterator[None]:
         """Sample while the block lasts; a step is a second since `started`, in Unix milliseconds.
         Where that fails, the block goes on without."""
-        thread = threading.Thread(target=self._watch, args=(started,), daemon=True)
+        thread = threading.Thread(
+            target=self._watch, args=(started,), name="recae-machine", daemon=True
+        )
         thread.start()
         try:
             yield

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,37 +57,29 @@ class Delivered:
 
 
 def deliver(store: Store, *, here: bool = False) -> Iterator[Delivered]:
-    """Deliver every sweep in the outbox that is over, the oldest first.
+    """Deliver every sweep in the outbox that is over and was meant for this store, the oldest
+    first.
 
     here: also those that were meant for another store.
 
     Raises StoreError where the store cannot be used, or a run does not arrive as it is, RecaeError
-    where runs are left that were meant for another store, and where another process delivers.
+    where another process is delivering.
     """
     if not store.outbox.exists:
         return
     with _alone(store.outbox):
         box = store.outbox.open()
-        elsewhere: set[str] = set()
         for sweep in _over(box, store.outbox):
-            meant = sweep[0].data.tags[MEANT]
-            if meant != store.name and not here:
-                elsewhere.add(meant)
-                continue
-            yield from _Delivery(store, box).of(sweep)
-    if elsewhere:
-        raise RecaeError(
-            f"what is left in {store.outbox.name} was meant for {', '.join(sorted(elsewhere))}, "
-            f"and this is {store.name}: set MLFLOW_TRACKING_URI, or give --here"
-        )
+            if here or sweep[0].data.tags[MEANT] == store.name:
+                yield from _Delivery(store, box).of(sweep)
 
 
-def waiting(store: Store) -> int:
-    """How many runs are in the outbox, those included that go on."""
+def waiting(store: Store) -> Counter[str]:
+    """How many runs are in the outbox, by the store they are meant for; those that go on, too."""
     if not store.outbox.exists:
-        return 0
+        return Counter()
     with explained(store.outbox):
-        return sum(1 for _ in search(store.outbox.open()))
+        return Counter(run.data.tags[MEANT] for run in search(store.outbox.open()))
 
 
 def _over(box: MlflowClient, outbox: Store) -> list[list[Run]]:

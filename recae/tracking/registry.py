@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from recae.errors import RecaeError
 from recae.tracking.artifacts import logged_models
 from recae.tracking.finding import only
-from recae.tracking.store import Store, explained, is_mistake
+from recae.tracking.store import Store, as_default, explained, is_mistake
 
 
 def register(store: Store, run: str, name: str, alias: str | None = None) -> int:
@@ -31,7 +31,8 @@ def register(store: Store, run: str, name: str, alias: str | None = None) -> int
         whole = [model for model in models if model.status == LoggedModelStatus.READY]
         if not whole:
             raise RecaeError(f"run {run!r} has no model in {store.name}")
-        with _refusals():
+        # MLflow looks for the model in its own default store.
+        with _refusals(), as_default(store):
             _named(client, name)
             version = _of_run(client, name, run_id)
             if version is None:
