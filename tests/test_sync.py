@@ -119,11 +119,15 @@ def whole(two: Recipe, empty_store: Path, tmp_path_factory: pytest.TempPathFacto
     return Store(folder, is_outbox=True)
 
 
-def all_of(store: Store) -> dict[str, Run]:
-    """The runs by name: no name is there twice."""
+def runs_of(store: Store) -> list[Run]:
     client = MlflowClient(store.uri)
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(ids)
+    return list(client.search_runs(ids))
+
+
+def all_of(store: Store) -> dict[str, Run]:
+    """The runs by name: no name is there twice."""
+    runs = runs_of(store)
     found = {r.info.run_name: r for r in runs}
     assert len(found) == len(runs), "a run is there twice"
     return found
@@ -260,6 +264,8 @@ def test_a_locked_database(
         run(two, tracker=MlflowTracker(store))
         with pytest.raises(RecaeError, match="database is locked"):
             list(deliver(store))
+    with pytest.raises(RecaeError, match=r"no run 'bias' in .*, and 3 in recae-runs/outbox"):
+        load_run_model(store, "bias")
     assert len(list(deliver(store))) == 3
     here = all_of(store)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -336,6 +342,27 @@ def test_delivering_is_killed(
     with suppress(KeyboardInterrupt):
         list(deliver(store))
     line.breaks_at = float("inf")
+    deliver_and_compare(store, whole)
+
+
+def test_a_server_that_was_asked_twice(
+    store: Store, whole: Store, line: Line, two: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes the run again when its answer comes too late; nobody knows of the first one."""
+    create = MlflowClient.create_run
+
+    def slowly(self: MlflowClient, *arguments: Any) -> Run:
+        if line.breaks_at != 0:
+            create(self, *arguments)
+            create(self, *arguments)
+            line.breaks_at = 0
+        return create(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", slowly)
+        run(two, tracker=MlflowTracker(store))
+    line.breaks_at = float("inf")
+    assert [one.info.run_name for one in runs_of(store)] == ["tiny", "tiny"]
     deliver_and_compare(store, whole)
 
 

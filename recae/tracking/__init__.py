@@ -3,6 +3,7 @@
 A sweep is one invocation of a recipe. Its runs, one per model and seed, lie below a parent run
 named after the recipe when there are several. What a run needs in order to be found, compared and
 resumed stands in its tags (`recae.*`); what it measured in metrics, and in full in artifacts.
+What the store cannot take waits in an outbox, in the folder of the runs, until it is delivered.
 A study of settings is a parent run with a run below it for every trial; these have no tag
 `recae.sweep`, so no comparison ever takes them for results.
 

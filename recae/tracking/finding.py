@@ -16,6 +16,7 @@ from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.models import Recommender
 from recae.tracking.artifacts import read_evaluation, read_model, read_recipe
+from recae.tracking.outbox import waiting
 from recae.tracking.store import Store, explained, is_mistake, search
 
 
@@ -150,8 +151,14 @@ def _chosen(
         state = unfinished.info.status.lower()
         raise ComparisonError(f"run {wanted!r} has no results: it is {state}")
     if wanted is not None:
-        raise ComparisonError(f"there is no run {wanted!r} in {store.name}")
-    raise ComparisonError(f"there are no finished runs in {store.name}: train a recipe first")
+        raise ComparisonError(f"there is no run {wanted!r} in {store.name}{_waiting(store)}")
+    remedy = _waiting(store) or ": train a recipe first"
+    raise ComparisonError(f"there are no finished runs in {store.name}{remedy}")
+
+
+def _waiting(store: Store) -> str:
+    count = waiting(store).total()
+    return f", and {count} in {store.outbox.name}: run `recae track sync`" if count else ""
 
 
 def _is_called(run: Run, wanted: str | None) -> bool:

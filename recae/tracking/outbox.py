@@ -139,8 +139,11 @@ class _Delivery:
     def _counterpart(self, run: Run) -> str | None:
         """The same run in the store, or what there is of it."""
         same = f"tags.`{IDENTITY}` = '{run.data.tags[IDENTITY]}'"
-        found = next(search(self._client, same), None)
-        return None if found is None else str(found.info.run_id)
+        found = [str(known.info.run_id) for known in search(self._client, same)]
+        # A server that was too slow to answer was asked twice, and has made two.
+        for double in found[1:]:
+            self._client.delete_run(double)
+        return found[0] if found else None
 
     def _created(self, run: Run, ids: dict[str, str]) -> str:
         name = self._box.get_experiment(run.info.experiment_id).name

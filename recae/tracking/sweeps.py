@@ -106,8 +106,12 @@ class MlflowTracker:
 
     def _opened(self, plan: Plan) -> _Sweep:
         if self._sweep is None:
-            begin = self._resumed if self._resume else self._new
-            self._sweep = self._kept(lambda: begin(plan))
+            if self._resume:
+                self._sweep = self._kept(lambda: self._resumed(plan))
+            else:
+                sweep = _new(plan)
+                self._kept(lambda: self._begin(sweep))
+                self._sweep = sweep
         return self._sweep
 
     def _kept(self, act: Callable[[], T]) -> T:
@@ -131,12 +135,10 @@ class MlflowTracker:
             trouble,
             outbox.name,
         )
-        sweep = self._sweep
-        if sweep is not None:
-            sweep.experiment_id = experiment(self._client, outbox, sweep.experiment)
-            if sweep.parent is not None:
-                sweep.parent.tags[BEGUN] = "true"
-                sweep.parent_id = self._created(sweep.parent, sweep.experiment_id, None)
+        if self._sweep is not None:
+            if self._sweep.parent is not None:
+                self._sweep.parent.tags[BEGUN] = "true"
+            self._begin(self._sweep)
 
     def _moved(self, draft: Draft, sweep: _Sweep, trouble: StoreError) -> Place:
         """A run that the store could not take to its end, in the outbox."""
@@ -153,14 +155,10 @@ class MlflowTracker:
             draft.tags[MEANT] = self._meant.name
         return draft.create(self._client, experiment_id, parent)
 
-    def _new(self, plan: Plan) -> _Sweep:
-        experiment_id = experiment(self._client, self._store, plan.experiment)
-        size = _size(plan)
-        sweep = _Sweep(uuid.uuid4().hex[:12], plan.experiment, experiment_id, None, None, {}, size)
-        if size > 1:
-            sweep.parent = Draft.new(plan.recipe_name, _tags(plan, sweep))
-            sweep.parent_id = self._created(sweep.parent, experiment_id, None)
-        return sweep
+    def _begin(self, sweep: _Sweep) -> None:
+        sweep.experiment_id = experiment(self._client, self._store, sweep.experiment)
+        if sweep.parent is not None:
+            sweep.parent_id = self._created(sweep.parent, sweep.experiment_id, None)
 
     def _resumed(self, plan: Plan) -> _Sweep:
         runs = self._interrupted(plan)
@@ -236,6 +234,14 @@ class MlflowTracker:
         if sweep.parent is not None and (interrupted or not sweep.left):
             status = interrupted or ("FINISHED" if sweep.complete else "FAILED")
             self._kept(lambda: self._client.set_terminated(str(sweep.parent_id), status))
+
+
+def _new(plan: Plan) -> _Sweep:
+    """A sweep that is nowhere yet."""
+    sweep = _Sweep(uuid.uuid4().hex[:12], plan.experiment, "", None, None, {}, _size(plan))
+    if sweep.left > 1:
+        sweep.parent = Draft.new(plan.recipe_name, _tags(plan, sweep))
+    return sweep
 
 
 def _here(run: Run) -> Draft:
