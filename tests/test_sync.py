@@ -366,6 +366,22 @@ def test_a_server_that_was_asked_twice(
     deliver_and_compare(store, whole)
 
 
+def test_what_was_deleted_meanwhile_is_made_again(
+    store: Store, whole: Store, line: Line, two: Recipe
+) -> None:
+    """The outbox holds all of a run, not only what the store lacked when it failed."""
+
+    def on_progress(plan: Plan, progress: Progress) -> None:
+        if progress.step == 20:
+            line.breaks_at = 0
+
+    run(two, tracker=MlflowTracker(store), listener=Listener(on_progress=on_progress))
+    line.breaks_at = float("inf")
+    for begun in runs_of(store):
+        MlflowClient(store.uri).delete_run(begun.info.run_id)
+    deliver_and_compare(store, whole)
+
+
 def test_two_deliver_at_once(store: Store, two: Recipe, line: Line) -> None:
     line.breaks_at = 0
     run(two, tracker=MlflowTracker(store))
