@@ -37,10 +37,18 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 plot_app = typer.Typer(help="Pictures of models.", no_args_is_help=True)
 app.add_typer(plot_app, name="plot")
+track_app = typer.Typer(
+    help="Tracked runs: list, delete, register, deliver what waits.", no_args_is_help=True
+)
+app.add_typer(track_app, name="track")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ModelRef = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model's folder, or a tracked run: its id or name.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model's folder, a tracked run's id or name, or models:/NAME@ALIAS of the registry.",
+    ),
 ]
 Source = Annotated[
     str | None, typer.Option("--data", help="Ratings: a release's name, a file or a folder.")
@@ -833,6 +841,90 @@ def ui(
     open_page(Store(), experiment, port=port, open_browser=browser)
 
 
+# --- track
+
+
+@track_app.command("list")
+def track_list(
+    experiment: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tracked runs, the newest sweep first."""
+    from dataclasses import asdict
+
+    from recae.console import show_runs
+    from recae.tracking import Store, listed, waiting
+
+    runs = listed(Store(), experiment)
+    if as_json:
+        _print_json([asdict(run) | {"started": run.started.isoformat()} for run in runs])
+        return
+    show_runs(_console(), runs)
+    if count := waiting(Store()).total():
+        print(f"waiting in {Store().outbox.name}: {count} (recae track sync)", file=sys.stderr)
+
+
+@track_app.command("delete")
+def track_delete(
+    runs: Annotated[
+        list[str], typer.Argument(help="Ids or names; a name stands for the newest run of it.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs, their models, and the runs below them. `mlflow gc` then removes the files."""
+    from recae.console import show_runs
+    from recae.tracking import Store, delete, to_delete
+
+    store = Store()
+    chosen = to_delete(store, runs)
+    if not yes:
+        show_runs(_console(), chosen)
+        typer.confirm(f"Delete them from {store.name}?", abort=True)
+    delete(store, chosen)
+    print(f"deleted: {len(chosen)}; `mlflow gc` removes their files")
+
+
+@track_app.command("register")
+def track_register(
+    run: Annotated[str, typer.Argument(help="A finished run: its id or name.")],
+    name: Annotated[str, typer.Option(help="Of the registered model, new or known.")],
+    alias: Annotated[
+        str | None, typer.Option(help="That then points to this version, like champion.")
+    ] = None,
+) -> None:
+    """Make the model of a run a version of a registered model."""
+    from recae.tracking import Store, register
+
+    version = register(Store(), run, name, alias)
+    print(f"models:/{name}/{version}")
+    if alias is not None:
+        print(f"models:/{name}@{alias}")
+
+
+@track_app.command("sync")
+def track_sync(
+    here: Annotated[
+        bool, typer.Option("--here", help="Also what was meant for another store.")
+    ] = False,
+) -> None:
+    """Deliver the runs that the tracking store could not take when they were made."""
+    from recae.tracking import Store, deliver, waiting
+
+    store = Store()
+    for run in deliver(store, here=here):
+        lacked = f"{run.metrics} values, {run.files} files"
+        print(f"{run.name}: {run.status.lower()}, {lacked}, now run {run.run_id}")
+    left = waiting(store)
+    goes_on = left.pop(store.name, 0)
+    still = f"of sweeps that go on: {goes_on}" if goes_on else "nothing else"
+    print(f"waiting for {store.name}: {still}")
+    if left:
+        raise RecaeError(
+            f"other runs in {store.outbox.name} were meant for {', '.join(left)}: set "
+            "MLFLOW_TRACKING_URI to it, or give --here"
+        )
+
+
 # --- plot
 
 
@@ -888,8 +980,9 @@ def _console(*, err: bool = False) -> Console:
 def _load(model: str) -> Recommender:
     from recae.models import load_model
 
-    # A name with a separator can only be a path: no need to ask the tracking store.
-    if Path(model).exists() or Path(model).name != model:
+    tracked = model.startswith(("runs:/", "models:/"))
+    # Any other name with a separator can only be a path: no need to ask the tracking store.
+    if not tracked and (Path(model).exists() or Path(model).name != model):
         return load_model(Path(model))
     from recae.tracking import Store, load_run_model
 

@@ -29,6 +29,7 @@ from recae.tuning.trials import held_out
 if TYPE_CHECKING:
     import pandas as pd
 
+    from recae.tracking import ListedRun
 
 _PATIENCE: Final = 5.0
 """Seconds between plain progress lines where there is no terminal."""
@@ -334,3 +335,23 @@ def show_leaderboard(console: Console, section: Section, standings: Standings) -
     """The table, and what its runs were asked."""
     print_table(console, table(section))
     console.print(standings.summary)
+
+
+def show_runs(console: Console, runs: Sequence[ListedRun]) -> None:
+    """Tracked runs, those below others indented; when they began in the time of this place."""
+    header = ["run", "model", "seed", "state", "started", "RMSE", "NDCG", "seconds", "id"]
+    rows = [
+        [
+            ("  " if run.parent else "") + run.name,
+            run.model or "",
+            "" if run.seed is None else str(run.seed),
+            run.status.lower(),
+            f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+            "" if run.rmse is None else f"{run.rmse:.4f}",
+            "" if run.ndcg is None else f"{run.ndcg:.4f}",
+            "" if run.seconds is None else f"{run.seconds:.1f}",
+            run.run_id,
+        ]
+        for run in runs
+    ]
+    print_table(console, rich_table(header, rows, left=4))

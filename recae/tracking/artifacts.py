@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import math
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any, Final
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
@@ -110,7 +111,33 @@ def read_model(store: Store, run: Run) -> Recommender:
     uri = f"runs:/{run.info.run_id}/{_MODEL}"
     with as_default(store), tempfile.TemporaryDirectory() as scratch:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
-        return load_model(Path(folder, "artifacts", _MODEL))
+        return load_model(saved_model(Path(folder)))
+
+
+def logged_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """The models of a run, newest first, those included whose files did not all arrive."""
+    same = f"source_run_id = '{run.info.run_id}'"
+    return list(client.search_logged_models([run.info.experiment_id], same))
+
+
+def same_model(store: Store, model: LoggedModel, folder: Path) -> bool:
+    """Whether all files of the saved model in `folder` stand in the store, and are the same."""
+    uri = f"models:/{model.model_id}"
+    with as_default(store), tempfile.TemporaryDirectory() as scratch:
+        found = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch)
+        return not lacking_files(folder, saved_model(Path(found)))
+
+
+def saved_model(logged: Path) -> Path:
+    """Where in a logged model's folder the model itself is."""
+    return logged / "artifacts" / _MODEL
+
+
+def lacking_files(folder: Path, other: Path) -> list[Path]:
+    """The files below `folder` that are not below `other`, or differ there."""
+    ours = sorted(path for path in folder.rglob("*") if path.is_file())
+    pairs = [(path, other / path.relative_to(folder)) for path in ours]
+    return [a for a, b in pairs if not (b.is_file() and filecmp.cmp(a, b, shallow=False))]
 
 
 def _signature(model: Recommender) -> ModelSignature:

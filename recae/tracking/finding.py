@@ -9,6 +9,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
@@ -16,7 +18,8 @@ from recae.models import Recommender
 from recae.running import Cost
 from recae.tracking.artifacts import cost_of, read_evaluation, read_model, read_recipe
 from recae.tracking.labels import fold_of, params
-from recae.tracking.store import Store, explained, search
+from recae.tracking.outbox import waiting
+from recae.tracking.store import Store, explained, is_mistake, search
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ def evaluations(
         raise ComparisonError("name runs or give a filter, not both")
     client = store.open()
     with explained(store):
-        experiments = _experiments(client, experiment)
+        experiments = experiments_of(client, experiment)
         if runs or (experiment is None and where is None):
             each: Sequence[str | None] = runs or [None]
             found = [run for one in each for run in _chosen(client, store, experiments, one)]
@@ -90,7 +93,7 @@ def evaluations_of(store: Store, recipe: Mapping[str, Any]) -> list[TrackedEvalu
     free = {"seed", "split.fold"} if recipe["split"].get("fold") is None else {"seed"}
     client = store.open()
     with explained(store):
-        experiments = _experiments(client, None)
+        experiments = experiments_of(client, None)
         names = {e.experiment_id: e.name for e in experiments}
         found = []
         for run in _filtered(client, experiments, None):
@@ -119,13 +122,14 @@ def _filtered(
 
 
 def load_run_model(store: Store, run: str) -> Recommender:
-    """The model of a finished run, named by its id (also as runs:/ID) or its name.
+    """The model of a finished run, named by its id (also as runs:/ID) or its name, or by what it
+    is registered as.
 
     Raises RecaeError where there is no such run, or more than one.
     """
     client = store.open()
     with explained(store):
-        return read_model(store, _only(client, store, run))
+        return read_model(store, only(client, store, run))
 
 
 def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
@@ -136,22 +140,53 @@ def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
     """
     client = store.open()
     with explained(store):
-        found = _only(client, store, run)
+        found = only(client, store, run)
         recipe = read_recipe(client, found)
     if (fold := fold_of(found)) is not None:
         recipe["split"]["fold"] = fold
     return recipe
 
 
-def _only(client: MlflowClient, store: Store, wanted: str) -> Run:
-    found = _chosen(client, store, _experiments(client, None), wanted)
+def only(client: MlflowClient, store: Store, wanted: str) -> Run:
+    """The finished run of that id (also as runs:/ID) or name, or the one whose model is registered
+    as models:/NAME@ALIAS or models:/NAME/VERSION. Raises ComparisonError where there is no such
+    run, RecaeError where there is more than one."""
+    if wanted.startswith("models:/"):
+        return _registered(client, store, wanted)
+    found = _chosen(client, store, experiments_of(client, None), wanted)
     if len(found) > 1:
         names = ", ".join(sorted(run.info.run_name for run in found))
         raise RecaeError(f"{wanted!r} stands for {len(found)} runs ({names}): name one of them")
     return found[0]
 
 
-def _experiments(client: MlflowClient, name: str | None) -> list[Experiment]:
+def _registered(client: MlflowClient, store: Store, uri: str) -> Run:
+    try:
+        version = _version(client, uri)
+    except MlflowException as refusal:
+        if not is_mistake(refusal):
+            raise
+        known = ", ".join(sorted(model.name for model in client.search_registered_models()))
+        raise ComparisonError(
+            f"there is no model {uri} in {store.name}: name it as models:/NAME@ALIAS or "
+            f"models:/NAME/VERSION; registered are {known or 'none'}"
+        ) from None
+    run = client.get_run(version.run_id) if version.run_id else None
+    if run is None or "recae.sweep" not in run.data.tags:
+        raise ComparisonError(f"{uri} is not a model that recae trained")
+    return run
+
+
+def _version(client: MlflowClient, uri: str) -> ModelVersion:
+    name, at, alias = uri.removeprefix("models:/").partition("@")
+    if at:
+        return client.get_model_version_by_alias(name, alias)
+    name, _, number = name.partition("/")
+    return client.get_model_version(name, number)
+
+
+def experiments_of(client: MlflowClient, name: str | None) -> list[Experiment]:
+    """The experiment of that name; all, where none is given. Raises ComparisonError."""
     known = list(client.search_experiments())
     chosen = [experiment for experiment in known if name in (None, experiment.name)]
     if not chosen:
@@ -177,8 +212,14 @@ def _chosen(
         state = unfinished.info.status.lower()
         raise ComparisonError(f"run {wanted!r} has no results: it is {state}")
     if wanted is not None:
-        raise ComparisonError(f"there is no run {wanted!r} in {store.name}")
-    raise ComparisonError(f"there are no finished runs in {store.name}: train a recipe first")
+        raise ComparisonError(f"there is no run {wanted!r} in {store.name}{_waiting(store)}")
+    remedy = _waiting(store) or ": train a recipe first"
+    raise ComparisonError(f"there are no finished runs in {store.name}{remedy}")
+
+
+def _waiting(store: Store) -> str:
+    count = waiting(store).total()
+    return f", and {count} in {store.outbox.name}: run `recae track sync`" if count else ""
 
 
 def _is_called(run: Run, wanted: str | None) -> bool:

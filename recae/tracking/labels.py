@@ -16,6 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
 
 import recae
 from recae.errors import RecaeError
+from recae.running import Plan
 from recae.tracking.store import HOST, Store, process
 
 
@@ -78,9 +79,16 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, str(value)
 
 
-def dataset(data: str, digest: str) -> DatasetInput:
-    """The data of a run as MLflow shows them."""
+def dataset(data: str, digest: str, part: str = "training") -> DatasetInput:
+    """The data of a run as MLflow shows them; `part`: what they are for."""
+    name = Path(data).name if part == "training" else f"{Path(data).name} ({part})"
     # MLflow's own data classes want the data; its digests have at most 36 characters.
-    source = json.dumps({"source": data})
-    entity = Dataset(Path(data).name, digest[:16], "recae", source)
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+    entity = Dataset(name, digest[:16], "recae", json.dumps({"source": data}))
+    return DatasetInput(entity, [InputTag("mlflow.data.context", part)])
+
+
+def datasets(plan: Plan) -> list[DatasetInput]:
+    """The data of a run, and the parts held out of them, by the digest of the split."""
+    held_out = ["validation"] if plan.recipe["split"].get("validation") else []
+    parts = [dataset(plan.data, plan.split_digest, part) for part in [*held_out, "testing"]]
+    return [dataset(plan.data, plan.data_digest), *parts]

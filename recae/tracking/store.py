@@ -24,6 +24,14 @@ HOST: Final = socket.gethostname()
 _URI: Final = "MLFLOW_TRACKING_URI"
 
 _logger = logging.getLogger(__name__)
+# They tell of every locked database, with a traceback, and of every try to reach a server, before
+# they raise what is told in one sentence.
+for _chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
+    logging.getLogger(_chatty).setLevel(logging.CRITICAL)
+
+
+class StoreError(RecaeError):
+    """The store itself cannot be used; nothing is wrong with what was asked of it."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,13 @@ class Store:
     """
 
     folder: Path = Path("recae-runs")
+    is_outbox: bool = False
+    """In `folder` whatever MLFLOW_TRACKING_URI says."""
 
     @property
     def uri(self) -> str:
         """The tracking URI."""
-        return os.environ.get(_URI) or f"sqlite:///{self._database}"
+        return self._named or f"sqlite:///{self._database}"
 
     @property
     def is_server(self) -> bool:
@@ -48,7 +58,17 @@ class Store:
     @property
     def name(self) -> str:
         """The store as it is shown: without a password."""
-        return _without_password(os.environ.get(_URI) or str(self.folder))
+        return _without_password(self._named or str(self.folder))
+
+    @property
+    def outbox(self) -> Store:
+        """Where runs wait that this store could not take."""
+        return Store(self.folder / "outbox", is_outbox=True)
+
+    @property
+    def exists(self) -> bool:
+        """Somebody has kept runs here; what MLFLOW_TRACKING_URI names is taken to exist."""
+        return self._named is not None or self._database.exists()
 
     @property
     def artifacts(self) -> Path:
@@ -67,10 +87,10 @@ class Store:
     def open(self, *, create: bool = False) -> MlflowClient:
         """A client of the store, in which the runs of dead processes are marked as killed.
 
-        Raises RecaeError where the store cannot be reached, or does not exist and is not to be
-        created.
+        Raises StoreError where the store cannot be reached, RecaeError where it does not exist and
+        is not to be created.
         """
-        if not os.environ.get(_URI) and not create and not self._database.exists():
+        if not create and not self.exists:
             raise RecaeError(f"there are no tracked runs in {self.name}: train a recipe first")
         with explained(self), warnings.catch_warnings():
             # MLflow uses what SQLAlchemy is about to drop.
@@ -81,19 +101,32 @@ class Store:
         return client
 
     @property
+    def _named(self) -> str | None:
+        return None if self.is_outbox else os.environ.get(_URI) or None
+
+    @property
     def _database(self) -> Path:
         return self.folder.resolve() / "mlflow.db"
 
 
 @contextmanager
 def explained(store: Store) -> Iterator[None]:
-    """Raises RecaeError, one sentence, for trouble with the store."""
+    """Raises StoreError, one sentence, for trouble with the store."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as trouble:
-        raise RecaeError(
+        raise StoreError(
             f"the tracking store {store.name} cannot be used: {_sentence(trouble)}"
         ) from trouble
+
+
+def is_mistake(refusal: MlflowException) -> bool:
+    """Whether something is wrong with what was asked of the store, and nothing with the store."""
+    return refusal.error_code in (
+        "INVALID_PARAMETER_VALUE",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+    )
 
 
 @contextmanager
@@ -107,6 +140,8 @@ def tolerated(what: str) -> Iterator[None]:
 
 def _sentence(trouble: BaseException) -> str:
     lines = str(trouble).strip().splitlines()
+    if lines and "Max retries exceeded" in lines[0]:
+        return "it does not answer"
     return _without_password(lines[0]) if lines else type(trouble).__name__
 
 

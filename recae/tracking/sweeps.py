@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
-from mlflow.entities import Param, Run, RunTag
+from mlflow.entities import Param, Run
 
 from recae.errors import RecaeError
 from recae.running import Outcome, Plan
 from recae.tracking.artifacts import cost_of, read_evaluation, read_model
-from recae.tracking.labels import dataset, experiment, fold_of, origin, params, whereabouts
-from recae.tracking.runs import OpenRun
-from recae.tracking.store import Store, explained, search, tolerated
+from recae.tracking.drafts import Draft
+from recae.tracking.labels import datasets, experiment, fold_of, origin, params, whereabouts
+from recae.tracking.outbox import BEGUN, MEANT, deliver
+from recae.tracking.runs import OpenRun, Place
+from recae.tracking.store import Store, StoreError, explained, search, tolerated
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -22,8 +30,10 @@ class _Sweep:
     """The sweep that is going on; `earlier` are its runs from before it was interrupted."""
 
     id: str
+    experiment: str
     experiment_id: str
-    parent: str | None
+    parent: Draft | None
+    parent_id: str | None
     earlier: dict[tuple[str, int, int | None], Run]
     left: int
     """Runs that are not over yet."""
@@ -32,17 +42,28 @@ class _Sweep:
 
 
 class MlflowTracker:
-    """Keeps the runs of one invocation of a recipe; a `running.Tracker`."""
+    """Keeps the runs of one invocation of a recipe; a `running.Tracker`.
+
+    Where the store cannot be used, at the start or later, the sweep goes on in the outbox: it is
+    told once, and the store is not asked again.
+    """
 
     def __init__(self, store: Store, *, resume: bool = False) -> None:
-        """`resume`: go on with the newest interrupted sweep of the same recipe and split.
+        """`resume`: go on with the newest interrupted sweep of the same recipe and split; what
+        waits in the outbox is delivered before.
 
-        Raises RecaeError where the store cannot be reached.
+        Raises RecaeError where neither the store nor the outbox can be used.
         """
-        self._store = store
-        self._client = store.open(create=True)
+        self._meant = self._store = store
         self._resume = resume
         self._sweep: _Sweep | None = None
+        try:
+            self._client = store.open(create=True)
+        except StoreError as trouble:
+            self._leave(trouble)
+        else:
+            if resume:
+                list(deliver(store))
 
     def finished(self, plan: Plan) -> Outcome | None:
         """The outcome of `plan` in the sweep that is resumed, if that run was finished.
@@ -61,45 +82,83 @@ class MlflowTracker:
     @contextmanager
     def run(self, plan: Plan) -> Iterator[OpenRun]:
         """A new run, or the interrupted one reopened. Ends finished; failed where an exception
-        leaves it or its results cannot be stored; killed where an interrupt does.
+        leaves it or its results cannot be kept; killed where an interrupt does.
 
-        Raises RecaeError where the store cannot be reached, or there is nothing to resume.
+        Raises RecaeError where neither the store nor the outbox can be used, or there is nothing to
+        resume.
         """
-        with explained(self._store):
-            sweep = self._opened(plan)
-            tracked = self._tracked(plan, sweep)
-        status, interrupted = "KILLED", True
+        sweep = self._opened(plan)
+        tracked = self._tracked(plan, sweep)
+        status, interrupted, reason = "KILLED", True, None
         try:
-            yield tracked
+            with tracked.watched():
+                yield tracked
             status, interrupted = "FINISHED" if tracked.kept else "FAILED", False
         except Exception as trouble:
-            status = "FAILED"
-            with tolerated("why a run failed could not be tracked"):
-                self._client.set_tag(tracked.id, "recae.reason", str(trouble))
+            status, reason = "FAILED", str(trouble)
             raise
         finally:
+            sweep.left -= 1
+            sweep.complete &= status == "FINISHED"
             with tolerated("the end of a run could not be tracked"):
-                tracked.send()
-                self._client.set_terminated(tracked.id, status)
-                sweep.left -= 1
-                sweep.complete &= status == "FINISHED"
+                tracked.end(status, reason)
                 self._settle(sweep, status if interrupted else None)
 
     def _opened(self, plan: Plan) -> _Sweep:
         if self._sweep is None:
-            with explained(self._store):
-                self._sweep = self._resumed(plan) if self._resume else self._new(plan)
+            if self._resume:
+                self._sweep = self._kept(lambda: self._resumed(plan))
+            else:
+                sweep = _new(plan)
+                self._kept(lambda: self._begin(sweep))
+                self._sweep = sweep
         return self._sweep
 
-    def _new(self, plan: Plan) -> _Sweep:
-        experiment_id = experiment(self._client, self._store, plan.experiment)
-        sweep = _Sweep(uuid.uuid4().hex[:12], experiment_id, None, {}, _size(plan))
-        if sweep.left > 1:
-            parent = self._client.create_run(
-                experiment_id, tags=_tags(plan, sweep), run_name=plan.recipe_name
-            )
-            sweep.parent = parent.info.run_id
-        return sweep
+    def _kept(self, act: Callable[[], T]) -> T:
+        """What `act` does in the store or, where that fails, in the outbox."""
+        try:
+            with explained(self._store):
+                return act()
+        except StoreError as trouble:
+            self._leave(trouble)
+        with explained(self._store):
+            return act()
+
+    def _leave(self, trouble: StoreError) -> None:
+        """From here on, runs are kept in the outbox. Raises the trouble where they are already."""
+        if self._store.is_outbox:
+            raise trouble
+        outbox = self._store.outbox
+        self._client, self._store = outbox.open(create=True), outbox
+        _logger.warning(
+            "%s; what is tracked is kept in %s until `recae track sync` delivers it",
+            trouble,
+            outbox.name,
+        )
+        if self._sweep is not None:
+            if self._sweep.parent is not None:
+                self._sweep.parent.tags[BEGUN] = "true"
+            self._begin(self._sweep)
+
+    def _moved(self, draft: Draft, sweep: _Sweep, trouble: StoreError) -> Place:
+        """A run that the store could not take to its end, in the outbox."""
+        self._leave(trouble)
+        draft.tags[BEGUN] = "true"
+        return self._placed(draft, sweep)
+
+    def _placed(self, draft: Draft, sweep: _Sweep) -> Place:
+        run_id = self._created(draft, sweep.experiment_id, sweep.parent_id)
+        return Place(self._client, self._store, run_id)
+
+    def _created(self, draft: Draft, experiment_id: str, parent: str | None) -> str:
+        if self._store.is_outbox:
+            draft.tags[MEANT] = self._meant.name
+        return draft.create(self._client, experiment_id, parent)
+
+    def _begin(self, sweep: _Sweep) -> None:
+        sweep.experiment_id = experiment(self._client, self._store, sweep.experiment)
+        if sweep.parent is not None:
+            sweep.parent_id = self._created(sweep.parent, sweep.experiment_id, None)
 
     def _resumed(self, plan: Plan) -> _Sweep:
         runs = self._interrupted(plan)
@@ -108,17 +167,30 @@ class MlflowTracker:
                 f"there is nothing to resume: no interrupted run of this recipe on this split in "
                 f"{self._store.name}"
             )
+        if any(BEGUN in run.data.tags for run in runs):
+            raise RecaeError(
+                f"what is to be resumed was begun in {runs[0].data.tags[MEANT]}, which cannot be "
+                "used now, and holds a part of it: resume when it is back"
+            )
         earlier = {
             (run.data.tags["recae.model"], int(run.data.tags["recae.seed"]), fold_of(run)): run
             for run in runs
             if "recae.model" in run.data.tags
         }
-        parent = next((run.info.run_id for run in runs if "recae.model" not in run.data.tags), None)
+        above = next((run for run in runs if "recae.model" not in run.data.tags), None)
         done = sum(run.info.status == "FINISHED" for run in earlier.values())
-        tags, info = runs[0].data.tags, runs[0].info
-        sweep = _Sweep(tags["recae.sweep"], info.experiment_id, parent, earlier, _size(plan) - done)
-        if parent is not None:
-            self._reopen(parent)
+        sweep = _Sweep(
+            runs[0].data.tags["recae.sweep"],
+            plan.experiment,
+            runs[0].info.experiment_id,
+            None if above is None else _here(above),
+            None if above is None else above.info.run_id,
+            earlier,
+            _size(plan) - done,
+        )
+        if sweep.parent is not None:
+            sweep.parent.complete(self._client, str(sweep.parent_id))
+            self._client.update_run(str(sweep.parent_id), status="RUNNING")
             self._settle(sweep, None)
         return sweep
 
@@ -138,10 +210,15 @@ class MlflowTracker:
         return []
 
     def _tracked(self, plan: Plan, sweep: _Sweep) -> OpenRun:
+        def move(draft: Draft, trouble: StoreError) -> Place:
+            return self._moved(draft, sweep, trouble)
+
         earlier = sweep.earlier.get(_key(plan))
         if earlier is not None:
-            self._reopen(earlier.info.run_id)
-            return OpenRun(self._client, self._store, earlier.info.run_id)
+            place = Place(self._client, self._store, earlier.info.run_id)
+            reopened = OpenRun(_here(earlier), place, move)
+            reopened.reopen()
+            return reopened
         tags = _tags(plan, sweep) | {
             "recae.model": plan.model,
             "recae.kind": plan.kind,
@@ -149,23 +226,29 @@ class MlflowTracker:
         }
         if plan.fold is not None:
             tags["recae.fold"] = str(plan.fold)
-        if sweep.parent is not None:
-            tags["mlflow.parentRunId"] = sweep.parent
-        run = self._client.create_run(sweep.experiment_id, tags=tags, run_name=plan.name)
-        run_id = run.info.run_id
-        self._client.log_batch(run_id, params=_params(plan))
-        self._client.log_inputs(run_id, [dataset(plan.data, plan.data_digest)])
-        return OpenRun(self._client, self._store, run_id)
-
-    def _reopen(self, run_id: str) -> None:
-        self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in whereabouts().items()])
-        self._client.update_run(run_id, status="RUNNING")
+        draft = Draft.new(plan.name, tags, _params(plan), datasets(plan))
+        return OpenRun(draft, self._kept(lambda: self._placed(draft, sweep)), move)
 
     def _settle(self, sweep: _Sweep, interrupted: str | None) -> None:
         """End the parent when its last run is over, or at once when one was interrupted."""
         if sweep.parent is not None and (interrupted or not sweep.left):
             status = interrupted or ("FINISHED" if sweep.complete else "FAILED")
-            self._client.set_terminated(sweep.parent, status)
+            self._kept(lambda: self._client.set_terminated(str(sweep.parent_id), status))
+
+
+def _new(plan: Plan) -> _Sweep:
+    """A sweep that is nowhere yet."""
+    sweep = _Sweep(uuid.uuid4().hex[:12], plan.experiment, "", None, None, {}, _size(plan))
+    if sweep.left > 1:
+        sweep.parent = Draft.new(plan.recipe_name, _tags(plan, sweep))
+    return sweep
+
+
+def _here(run: Run) -> Draft:
+    """An earlier run, now of this process."""
+    draft = Draft.of(run)
+    draft.tags.update(whereabouts())
+    return draft
 
 
 def _size(plan: Plan) -> int:
