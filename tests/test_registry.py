@@ -52,7 +52,7 @@ def test_runs_are_listed_below_their_parents(store: Store, report: Report, tmp_p
     assert (one.run_id, one.model, one.seed) == (outcome.run_id, "autorec-dual", 0)
     assert one.rmse == pytest.approx(outcome.evaluation.metrics["rmse"])
     assert one.ndcg == pytest.approx(outcome.evaluation.metrics["ndcg_at_10"])
-    assert one.seconds == pytest.approx(outcome.seconds)
+    assert one.seconds == pytest.approx(outcome.cost.seconds)
     assert [run.name for run in listed(store, unseen.experiment)] == ["bias"]
     with pytest.raises(ComparisonError, match="no experiment 'none'"):
         listed(store, "none")
