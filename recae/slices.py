@@ -73,6 +73,7 @@ class Bin:
     """Ratings for which about the same was predicted, and what was given."""
 
     ratings: int
+    """Predictions here, of all runs together."""
     predicted: float
     """Mean, in stars."""
     given: float
@@ -114,20 +115,11 @@ def sliced(
         name: Ratio.of([_summed(run, facet, measure) for run in runs], root=measure == "rmse")
         for name, runs in able.items()
     }
-    counts = next(iter(parts.values())).counts
-    values = {name: _values(part) for name, part in parts.items()}
-    gaps = _gaps(parts, baseline, measure)
-    slices = [
-        Slice(
-            label,
-            int(np.count_nonzero(counts[:, place])),
-            int(counts[:, place].sum()),
-            {name: of[place] for name, of in values.items()},
-            {name: of[place] for name, of in gaps.items()},
-        )
-        for place, label in enumerate(facet.labels)
-    ]
-    return Sliced(by, measure, baseline, [each for each in slices if each.ratings])
+    # Nothing is tested where nothing was asked: empty slices must not cost the others power.
+    asked = np.flatnonzero(next(iter(parts.values())).users)
+    parts = {name: part.take(asked) for name, part in parts.items()}
+    labels = [facet.labels[place] for place in asked]
+    return Sliced(by, measure, baseline, _slices(labels, parts, baseline, measure))
 
 
 def calibration(runs: Sequence[Evaluation], bins: int = 10) -> list[Bin]:
@@ -142,19 +134,19 @@ def calibration(runs: Sequence[Evaluation], bins: int = 10) -> list[Bin]:
     low, high = runs[0].protocol["scale"]
     predicted = np.concatenate([each.predicted for each in answers])
     given = np.concatenate([each.stars for each in answers])
+    # A user stays one, in however many runs.
     users = np.concatenate([each.users for each in answers])
     place = np.clip(((predicted - low) / (high - low) * bins).astype(int), 0, bins - 1)
     found = []
     for number in np.unique(place):
         inside = place == number
-        weights = given[inside], np.ones(int(inside.sum()))
-        sums, counts = (np.bincount(users[inside], w)[:, None].astype(np.float64) for w in weights)
-        ratio = Ratio.of([(sums, counts)], root=False)
+        stars = given[inside]
+        sums, counts = (np.bincount(users[inside], w) for w in (stars, np.ones_like(stars)))
+        ratio = Ratio.of([(sums[:, None], counts[:, None])], root=False)
         half = float(ratio.half_width[0])
         mean = float(ratio.values[0])
         means = float(predicted[inside].mean()), mean
-        # Each rating is there once a run.
-        found.append(Bin(int(inside.sum()) // len(runs), *means, mean - half, mean + half))
+        found.append(Bin(int(inside.sum()), *means, mean - half, mean + half))
     return found
 
 
@@ -186,13 +178,33 @@ def _answers(run: Evaluation) -> Answers:
     return run.answers
 
 
+def _slices(
+    labels: Sequence[str], parts: Mapping[str, Ratio], baseline: str, measure: str
+) -> list[Slice]:
+    counts = next(iter(parts.values())).counts
+    values = {name: _values(part, measure) for name, part in parts.items()}
+    gaps = _gaps(parts, baseline, measure)
+    return [
+        Slice(
+            label,
+            int(np.count_nonzero(counts[:, place])),
+            int(counts[:, place].sum()),
+            {name: of[place] for name, of in values.items()},
+            {name: of[place] for name, of in gaps.items()},
+        )
+        for place, label in enumerate(labels)
+    ]
+
+
 def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats]:
     """Sums and counts by user and slice: [U, S] each."""
     answers = _answers(run)
     if measure == "rmse":
         values, counted = (answers.predicted - answers.stars) ** 2, np.ones(len(answers.stars))
     else:
-        counted = (answers.stars >= run.protocol["relevant"]).astype(np.float64)
+        # As `evaluate` compares them: 3.3 stars as float32 are fewer than 3.3.
+        relevant = np.float32(run.protocol["relevant"])
+        counted = (answers.stars.astype(np.float32) >= relevant).astype(np.float64)
         values = counted * _listed(answers)
     n_slices = len(facet.labels)
     cells = answers.users[facet.places] * n_slices + facet.slices
@@ -207,10 +219,8 @@ def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats
 
 def _listed(answers: Answers) -> NDArray[np.bool_]:
     """[R]: is the item in the user's list?"""
-    n = len(answers.items)
-    user, place = np.nonzero(answers.lists >= 0)
-    listed = user * n + answers.lists[user, place]
-    return np.isin(answers.users * n + answers.columns, listed)
+    found = answers.lists[answers.users] == answers.columns[:, None]
+    return np.asarray(found.any(axis=1))
 
 
 def _gaps(parts: Mapping[str, Ratio], baseline: str, measure: str) -> dict[str, list[Gap]]:
@@ -230,9 +240,13 @@ def _gaps(parts: Mapping[str, Ratio], baseline: str, measure: str) -> dict[str, 
     }
 
 
-def _values(ratio: Ratio) -> list[Value]:
-    pairs = zip(ratio.values.tolist(), ratio.half_width.tolist(), strict=True)
-    return [Value(value, value - half, value + half) for value, half in pairs]
+def _values(ratio: Ratio, measure: str) -> list[Value]:
+    """No error is below 0, no recall outside 0 to 1; where no interval is known it is infinite."""
+    most = 1.0 if measure == "recall" else np.inf
+    half = ratio.half_width
+    low = np.where(np.isfinite(half), np.maximum(ratio.values - half, 0), -np.inf)
+    high = np.where(np.isfinite(half), np.minimum(ratio.values + half, most), np.inf)
+    return [Value(*each) for each in np.stack([ratio.values, low, high], axis=1).tolist()]
 
 
 def _gap(value: float, half: float, p: float, better: int) -> Gap:
