@@ -113,5 +113,6 @@ def _ranges(counts: Rows, part: Rows, parts: int) -> list[str]:
             labels.append("none")
             continue
         low, high = int(inside.min()), int(inside.max())
-        labels.append(f"{low:,} ratings" if low == high else f"{low:,} to {high:,} ratings")
+        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        labels.append(f"{span} rating{'' if high == 1 else 's'}")
     return labels

@@ -107,7 +107,9 @@ def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
             kinds = list(dict.fromkeys(_without_seed(params) for params in same))
             names.append(f"{run.model} ({kinds.index(_without_seed(run.params)) + 1})")
             continue
-        names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
+        names.append(
+            " ".join([run.model, *(f"{key}={run.params.get(key, '-')}" for key in differing)])
+        )
     return names
 
 
