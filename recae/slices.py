@@ -100,7 +100,7 @@ def sliced(
     where the groups were not scored alike, an evaluation has no answers, and for unknown names.
     """
     _check(groups, by, baseline, measure)
-    first = _answers(next(iter(groups.values()))[0])
+    first = answers_of(next(iter(groups.values()))[0])
     facet = FACETS[by](first)
     if facet is None:
         return None
@@ -122,13 +122,23 @@ def sliced(
     return Sliced(by, measure, baseline, _slices(labels, parts, baseline, measure))
 
 
+def answers_of(run: Evaluation) -> Answers:
+    """What it was answered. Raises ComparisonError where that was not kept."""
+    if run.answers is None:
+        raise ComparisonError(
+            "an evaluation without answers tells of no single rating or list: it was pooled, or "
+            "kept by a version that kept none; train it again"
+        )
+    return run.answers
+
+
 def calibration(runs: Sequence[Evaluation], bins: int = 10) -> list[Bin]:
     """Is what gets 4 stars predicted given 4 on average? Runs of one model, pooled.
 
     Predictions are cut into `bins` equal parts of the scale; empty ones are left out. Raises
     ComparisonError for a model that only ranks and evaluations without answers.
     """
-    answers = [_answers(run) for run in runs]
+    answers = [answers_of(run) for run in runs]
     if any(np.isnan(each.predicted).any() for each in answers):
         raise ComparisonError("a model that only ranks predicts no stars to calibrate")
     low, high = runs[0].protocol["scale"]
@@ -169,13 +179,6 @@ def _check(
     common_protocol(groups)
 
 
-def _answers(run: Evaluation) -> Answers:
-    if run.answers is None:
-        raise ComparisonError(
-            "an evaluation without answers cannot be sliced: it was pooled, or kept by a version "
-            "that kept none; train it again"
-        )
-    return run.answers
 
 
 def _slices(
@@ -198,7 +201,7 @@ def _slices(
 
 def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats]:
     """Sums and counts by user and slice: [U, S] each."""
-    answers = _answers(run)
+    answers = answers_of(run)
     if measure == "rmse":
         values, counted = (answers.predicted - answers.stars) ** 2, np.ones(len(answers.stars))
     else:
