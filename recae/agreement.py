@@ -40,9 +40,7 @@ def agreements(groups: Mapping[str, Sequence[Evaluation]]) -> list[Agreement]:
     common_protocol(groups)
     lists = {name: [answers_of(run).lists for run in runs] for name, runs in groups.items()}
     return [
-        Agreement(
-            name, other, _mean(overlap(left, right)), _mean(rank_biased_overlap(left, right))
-        )
+        Agreement(name, other, _mean(overlap(left, right)), _mean(rank_biased_overlap(left, right)))
         for name, other, left, right in _pairs(lists)
     ]
 

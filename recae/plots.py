@@ -147,7 +147,9 @@ def _sliced_by_what(found: Sliced) -> str:
     if not found.slices[0].gaps:
         return f"{name}; 95 % interval over users"
     side = "left" if direction(found.measure) < 0 else "right"
-    return f"{name} less that of {_plain(found.baseline)}; 95 % interval over users; {side} is better"
+    return (
+        f"{name} less that of {_plain(found.baseline)}; 95 % interval over users; {side} is better"
+    )
 
 
 def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
@@ -166,7 +168,7 @@ def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
         axes.plot(xs, ys, shape, color=colour, markersize=4.5, label=_plain(name))
     labels = [f"{_plain(each.label)} ({each.ratings:,})" for each in found.slices]
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     _look_at(axes, [each for each in found.slices if each.users >= _FEW] or found.slices)
     axes.grid(axis="x", color=_GRID)
     axes.set_title(f"by {found.by} (ratings)", loc="left", color=_INK, fontsize=11)

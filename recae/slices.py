@@ -151,8 +151,9 @@ def calibration(runs: Sequence[Evaluation], bins: int = 10) -> list[Bin]:
     for number in np.unique(place):
         inside = place == number
         stars = given[inside]
-        sums, counts = (np.bincount(users[inside], w) for w in (stars, np.ones_like(stars)))
-        ratio = Ratio.of([(sums[:, None], counts[:, None])], root=False)
+        sums = np.bincount(users[inside], stars)[:, None].astype(np.float64)
+        counts = np.bincount(users[inside])[:, None].astype(np.float64)
+        ratio = Ratio.of([(sums, counts)], root=False)
         half = float(ratio.half_width[0])
         mean = float(ratio.values[0])
         means = float(predicted[inside].mean()), mean
@@ -177,8 +178,6 @@ def _check(
     if baseline not in groups:
         raise ComparisonError(f"no {baseline!r} to compare with: there are {', '.join(groups)}")
     common_protocol(groups)
-
-
 
 
 def _slices(

@@ -82,6 +82,34 @@ class Standings:
         return {key: of for key, of in found.items() if len(set(of.values())) > 1}
 
 
+def each_apart(
+    runs: Sequence[TrackedEvaluation], baseline: str | None, *, rng: np.random.Generator
+) -> list[Standings]:
+    """Runs that cannot all be compared, in comparisons of those that can; against `baseline` where
+    that is among them. Raises ComparisonError where it is nowhere."""
+    parts = apart(runs)
+    having = [baseline in {*group_names(some), *(run.model for run in some)} for some in parts]
+    if not any(having):
+        # Refused by the first, unless it is none.
+        having[0] = True
+    return [
+        Standings.of(some, baseline if here else None, rng=rng)
+        for some, here in zip(parts, having, strict=True)
+    ]
+
+
+def told_apart(several: Sequence[Standings]) -> list[dict[str, Any]]:
+    """What keeps comparisons apart: for each, what the protocol of another has differently."""
+    protocols = [
+        each.comparison.protocol | {"users": len(each.runs[0].evaluation.users)} for each in several
+    ]
+    names = dict.fromkeys(name for protocol in protocols for name in protocol)
+    differing = [
+        name for name in names if any(p.get(name) != protocols[0].get(name) for p in protocols)
+    ]
+    return [{name: protocol.get(name) for name in differing} for protocol in protocols]
+
+
 def apart(runs: Sequence[TrackedEvaluation]) -> list[list[TrackedEvaluation]]:
     """Runs that may be compared, together; the newest first."""
     found: list[list[TrackedEvaluation]] = []

@@ -57,8 +57,8 @@ def test_a_setting_that_an_earlier_version_did_not_have() -> None:
 
 
 def test_many_settings_become_a_number_the_newest_first() -> None:
-    new = {name: "1" for name in "abcd"}
-    old = {name: "0" for name in "abcd"}
+    new = dict.fromkeys("abcd", "1")
+    old = dict.fromkeys("abcd", "0")
     runs = [run("mf", **new), run("mf", 1, **old), run("mf", 1, **new), run("mf", **old)]
     assert group_names(runs) == ["mf (1)", "mf (2)", "mf (1)", "mf (2)"]
 
