@@ -46,9 +46,7 @@ def test_latex_rows_and_what_is_special_there() -> None:
 def test_latex_signs_of_numbers_are_those_of_mathematics() -> None:
     cells = ["+0.1 [-0.2, +0.3] −", "svd-2", "2026-11", "<0.001", "1e-5", "p=-1"]
     row = latex(Section("", ["a"] * 6, [cells])).splitlines()[4]
-    assert row == (
-        r"$+$0.1 {[}$-$0.2, $+$0.3] $-$ & svd-2 & 2026-11 & $<$0.001 & 1e-5 & p=$-$1 \\"
-    )
+    assert row == (r"$+$0.1 {[}$-$0.2, $+$0.3] $-$ & svd-2 & 2026-11 & $<$0.001 & 1e-5 & p=$-$1 \\")
 
 
 @pytest.mark.parametrize("left", [1, 2])
