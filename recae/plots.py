@@ -37,6 +37,7 @@ _DPI: Final = 150
 _REST: Final = "#c5ccd3"
 # Told apart with any colour vision (Okabe and Ito 2008), its yellow darkened for a white page.
 _KINDS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
+_MODELS: Final = (*_KINDS, "#6a3d9a", "#4d4d4d")
 _SHAPES: Final = ("o", "s", "^")
 """Where there are more models than colours."""
 _LEGEND: Final[dict[str, Any]] = {"frameon": False, "labelcolor": _INK}
@@ -156,7 +157,7 @@ def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
     step = 0.7 / len(names)
     if found.slices[0].gaps:
         axes.axvline(0, color=_INK, linewidth=1)
-    for number, (name, colour) in enumerate(zip(names, cycle(_KINDS), strict=False)):
+    for number, (name, colour) in enumerate(zip(names, cycle(_MODELS), strict=False)):
         values = [_drawn(each)[name] for each in found.slices]
         ys = [place + (number - (len(names) - 1) / 2) * step for place in range(len(values))]
         known = [(v.low, v.high, y) for v, y in zip(values, ys, strict=True) if np.isfinite(v.low)]
@@ -164,7 +165,7 @@ def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
             low, high, places = zip(*known, strict=True)
             axes.hlines(places, low, high, color=colour, linewidth=1.5)
         xs = [value.value for value in values]
-        shape = _SHAPES[number // len(_KINDS) % len(_SHAPES)]
+        shape = _SHAPES[number // len(_MODELS) % len(_SHAPES)]
         axes.plot(xs, ys, shape, color=colour, markersize=4.5, label=_plain(name))
     labels = [f"{_plain(each.label)} ({each.ratings:,})" for each in found.slices]
     axes.set_yticks(range(len(labels)), labels)
@@ -188,7 +189,7 @@ def calibration(bins: Mapping[str, Sequence[Bin]]) -> Figure:
     figure, axes = _figure(6.4, 5.0)
     lowest = min(each.predicted for found in bins.values() for each in found)
     axes.axline((lowest, lowest), slope=1, color=_FAINT, linewidth=1)
-    for (name, found), colour in zip(bins.items(), cycle(_KINDS), strict=False):
+    for (name, found), colour in zip(bins.items(), cycle(_MODELS), strict=False):
         xs, ys = [each.predicted for each in found], [each.given for each in found]
         label = _plain(name)
         axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=3.5, label=label)

@@ -207,7 +207,7 @@ def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats
         # As `evaluate` compares them: 3.3 stars as float32 are fewer than 3.3.
         relevant = np.float32(run.protocol["relevant"])
         counted = (answers.stars.astype(np.float32) >= relevant).astype(np.float64)
-        values = counted * _listed(answers)
+        values = counted * answers.listed
     n_slices = len(facet.labels)
     cells = answers.users[facet.places] * n_slices + facet.slices
     shape = (len(run.users), n_slices)
@@ -217,12 +217,6 @@ def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats
         return np.asarray(summed.reshape(shape), dtype=np.float64)
 
     return by_cell(values), by_cell(counted)
-
-
-def _listed(answers: Answers) -> NDArray[np.bool_]:
-    """[R]: is the item in the user's list?"""
-    found = answers.lists[answers.users] == answers.columns[:, None]
-    return np.asarray(found.any(axis=1))
 
 
 def _gaps(parts: Mapping[str, Ratio], baseline: str, measure: str) -> dict[str, list[Gap]]:

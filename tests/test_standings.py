@@ -12,7 +12,7 @@ from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
 from recae.running import Cost
-from recae.standings import Standings, apart, group_names
+from recae.standings import Standings, apart, each_apart, group_names, told_apart
 
 PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}
 _MADE = iter(range(10_000))
@@ -117,3 +117,24 @@ def test_runs_that_cannot_be_compared_are_refused_and_stand_apart(
     with pytest.raises(ComparisonError, match=what):
         standings(runs)
     assert apart(runs) == [[runs[0], runs[2]], [runs[1]]]
+
+
+def test_each_is_compared_with_the_baseline_where_it_is_there() -> None:
+    rng = np.random.default_rng(0)
+    runs = [run("mf"), run("als"), run("bias", protocol_n=2), run("mf", protocol_n=2)]
+    for each in (runs[2], runs[3]):
+        by_user = each.evaluation.by_user
+        each.evaluation.metrics["ndcg_at_2"] = each.evaluation.metrics["ndcg_at_3"]
+        by_user["ndcg_at_2"] = by_user["ndcg_at_3"]
+    found = each_apart(runs, "als", rng=rng)
+    assert [each.comparison.baseline for each in found] == ["als", "mf"]
+    assert told_apart(found) == [{"n": 3}, {"n": 2}]
+    assert [each.comparison.baseline for each in each_apart(runs, None, rng=rng)] == ["mf", "mf"]
+    with pytest.raises(ComparisonError, match="no 'ease' to compare with: there are mf, als"):
+        each_apart(runs, "ease", rng=rng)
+
+
+def test_other_users_keep_comparisons_apart_too() -> None:
+    found = each_apart([run("mf"), run("mf", users=13)], None, rng=np.random.default_rng(0))
+    assert told_apart(found) == [{"users": 12}, {"users": 13}]
+    assert told_apart(found[:1]) == [{}]
