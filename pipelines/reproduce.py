@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from recae.comparison import Difference, compare, pooled
+from recae.comparison import Difference, compare
 from recae.errors import DataError, RecaeError, RecipeError
 from recae.evaluation import Evaluation
 from recae.recipes import Recipe, read_recipe, read_toml
@@ -45,8 +45,6 @@ class Target:
     """Stem of the recipe's file; the section's name where it does not say."""
     changes: list[str]
     """As `recae train --set` takes them."""
-    folds: int
-    """How many folds of a k-fold split the mean is over; 0 for any other split."""
     tolerance: float
     metric: str
     """`rmse`, in stars, or like `ndcg_at_10`, with the recipe's own length of lists."""
@@ -58,18 +56,14 @@ class Target:
         """Whom the models are compared with."""
         return STARS if self.metric == "rmse" else LISTS
 
-    def recipes(self, folder: Path) -> list[Recipe]:
-        """One a fold, of the claimed models alone. Raises RecipeError."""
-        folds = [[f"split.fold={fold}"] for fold in range(self.folds)] or [[]]
-        path = folder / f"{self.recipe}.toml"
-        return [self._claimed(read_recipe(path, [*self.changes, *fold])) for fold in folds]
-
-    def _claimed(self, recipe: Recipe) -> Recipe:
+    def claimed(self, folder: Path) -> Recipe:
+        """The recipe with the claimed models alone. Raises RecipeError."""
+        recipe = read_recipe(folder / f"{self.recipe}.toml", self.changes)
         raw = {model.name: raw for model, raw in zip(recipe.models, recipe.model, strict=True)}
         lists = f"ndcg_at_{recipe.evaluation.n}"
         if self.metric not in ("rmse", lists):
             raise RecipeError(f"[{self.name}]: metric is rmse or {lists}, not {self.metric!r}")
-        if self.metric != "rmse" and self.folds:
+        if self.metric != "rmse" and recipe.folds > 1:
             raise RecipeError(f"[{self.name}]: folds are pooled for RMSE alone")
         able = self.able(recipe)
         for name in self.claims:
@@ -89,11 +83,11 @@ class Target:
 
 @dataclass
 class Row:
-    """What became of one claim. `evaluations`, by seed, are those of the folds."""
+    """What became of one claim. `evaluations` are by seed, in which folds are pooled."""
 
     target: Target
     model: str
-    evaluations: dict[int, list[Evaluation]] = field(default_factory=dict)
+    evaluations: dict[int, Evaluation] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     peak: float = float("nan")
     """Gigabytes, of the process until this row was done."""
@@ -106,11 +100,8 @@ class Row:
 
     @property
     def values(self) -> list[float]:
-        """Of the metric, by seed, the mean over folds."""
-        return [
-            float(np.mean([fold.metrics[self.target.metric] for fold in folds]))
-            for folds in self.evaluations.values()
-        ]
+        """Of the metric, by seed."""
+        return [each.metrics[self.target.metric] for each in self.evaluations.values()]
 
     @property
     def within(self) -> bool:
@@ -135,9 +126,9 @@ def main(argv: Sequence[str] | None = None, folder: Path = HERE) -> int:
         _check_out(arguments.out)
         targets = _chosen(read_targets(folder), arguments.name)
         # Every recipe is read before the first is trained: hours lie between.
-        recipes = [target.recipes(folder) for target in targets]
+        recipes = [target.claimed(folder) for target in targets]
         if arguments.seeds is not None:
-            recipes = [[replace(r, seeds=arguments.seeds) for r in folds] for folds in recipes]
+            recipes = [replace(recipe, seeds=arguments.seeds) for recipe in recipes]
     except RecaeError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
@@ -160,9 +151,8 @@ def read_targets(folder: Path) -> list[Target]:
         if "tolerance" not in section:
             raise RecipeError(f"expected/rmse.toml: [{name}] has no tolerance")
         recipe, changes = section.pop("recipe", name), section.pop("set", [])
-        folds, tolerance = section.pop("folds", 0), section.pop("tolerance")
-        metric = section.pop("metric", "rmse")
-        targets.append(Target(name, recipe, changes, folds, tolerance, metric, claims=section))
+        tolerance, metric = section.pop("tolerance"), section.pop("metric", "rmse")
+        targets.append(Target(name, recipe, changes, tolerance, metric, claims=section))
     return targets
 
 
@@ -170,7 +160,7 @@ def differences(row: Row, rows: Sequence[Row]) -> dict[str, Difference]:
     """The metric less that of each baseline there is, by its name; the target's own comes first.
 
     Another target's counts only where it was scored by the same protocol, on the same splits; the
-    seeds are those that both have. Of folds it is the RMSE over all their ratings together.
+    seeds are those that both have.
     """
     found = {}
     metric = row.target.metric
@@ -178,9 +168,7 @@ def differences(row: Row, rows: Sequence[Row]) -> dict[str, Difference]:
         named = [other for other in rows if other.model == name and other is not row]
         for other in sorted(named, key=lambda other: other.target is not row.target):
             seeds = [seed for seed in row.evaluations if seed in other.evaluations]
-            mine, theirs = (
-                [_whole(each.evaluations[seed]) for seed in seeds] for each in (row, other)
-            )
+            mine, theirs = ([each.evaluations[seed] for seed in seeds] for each in (row, other))
             if seeds and mine[0].protocol == theirs[0].protocol:
                 groups = {"baseline": theirs, "model": mine}
                 rng = np.random.default_rng(0)
@@ -188,11 +176,6 @@ def differences(row: Row, rows: Sequence[Row]) -> dict[str, Difference]:
                 found[name] = comparison["model"].differences[metric]
                 break
     return found
-
-
-def _whole(folds: Sequence[Evaluation]) -> Evaluation:
-    """What a model did on all the folds of a seed; a split without folds is one."""
-    return folds[0] if len(folds) == 1 else pooled(folds)
 
 
 def titled(metric: str) -> str:
@@ -231,7 +214,6 @@ def record(row: Row) -> dict[str, Any]:
         "recipe": row.target.name,
         "model": row.model,
         "seeds": list(row.evaluations),
-        "folds": row.target.folds or 1,
         "metric": row.target.metric,
         "found": float(np.mean(values)),
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
@@ -279,47 +261,43 @@ def _chosen(targets: Sequence[Target], names: Sequence[str]) -> list[Target]:
     return [target for target in targets if not names or target.name in names]
 
 
-def _rows(target: Target, recipes: Sequence[Recipe]) -> Iterator[Row]:
+def _rows(target: Target, recipe: Recipe) -> Iterator[Row]:
     """Every claim of the target, trained if its data are there."""
-    missing = _missing(recipes)
-    for raw, model in zip(recipes[0].model, target.claims, strict=True):
+    missing = _missing(recipe)
+    for raw, model in zip(recipe.model, target.claims, strict=True):
         row = Row(target, model, reason=missing, skipped=bool(missing))
         if not missing:
             try:
                 # One model at a time: what was fitted is not kept until the end.
-                _train(row, [replace(recipe, model=[raw]) for recipe in recipes])
+                _train(row, replace(recipe, model=[raw]))
             except RecaeError as trouble:
                 row.reason = str(trouble)
-                row.evaluations.clear()
         if row.reason:
             print(f"{target.name}: {model} {row.verdict}: {row.reason}", flush=True)
         row.peak = _peak()
         yield row
 
 
-def _missing(recipes: Sequence[Recipe]) -> str:
+def _missing(recipe: Recipe) -> str:
     """What keeps the data from being read and split; nothing if they can be."""
     try:
-        for recipe in recipes:
-            recipe.split.split(recipe.data.load(), recipe.data)
+        recipe.splits(recipe.data.load())
     except DataError as trouble:
         return str(trouble)
     return ""
 
 
-def _train(row: Row, recipes: Sequence[Recipe]) -> None:
-    for fold, recipe in enumerate(recipes):
-        of = f", fold {fold}" if row.target.folds else ""
+def _train(row: Row, recipe: Recipe) -> None:
+    def said(outcome: Outcome) -> None:
+        plan, metric = outcome.plan, row.target.metric
+        value = f"{titled(metric)} {outcome.evaluation.metrics[metric]:.4f}"
+        fold = f", fold {plan.fold}" if plan.folds > 1 else ""
+        where = f"{row.target.name}: {plan.model} (seed {plan.seed}{fold})"
+        print(f"{where}: {value}, {outcome.cost.seconds:.1f} s", flush=True)
 
-        def said(outcome: Outcome, of: str = of) -> None:
-            plan, metric = outcome.plan, row.target.metric
-            value = f"{titled(metric)} {outcome.evaluation.metrics[metric]:.4f}"
-            where = f"{row.target.name}: {plan.model} (seed {plan.seed}{of})"
-            print(f"{where}: {value}, {outcome.cost.seconds:.1f} s", flush=True)
-
-        for outcome in run(recipe, listener=Listener(on_finish=said)).outcomes:
-            row.evaluations.setdefault(outcome.plan.seed, []).append(outcome.evaluation)
-            row.seconds.append(outcome.cost.seconds)
+    report = run(recipe, listener=Listener(on_finish=said))
+    row.evaluations = dict(zip(recipe.seeds, report.evaluations[row.model], strict=True))
+    row.seconds = [outcome.cost.seconds for outcome in report.outcomes]
 
 
 def _peak() -> float:

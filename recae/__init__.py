@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from recae.comparison import compare
     from recae.data import load
     from recae.errors import ComparisonError, DataError, NotFittedError, RecaeError, RecipeError
-    from recae.evaluation import Evaluation, evaluate, leak
+    from recae.evaluation import Evaluation, evaluate
     from recae.ids import Ids
+    from recae.leaks import LeakReport, leak_test
     from recae.models import (
         MODELS,
         AutoRec,
@@ -42,6 +43,7 @@ _HOMES = {
     "Evaluation": "recae.evaluation",
     "Holdout": "recae.splits",
     "Ids": "recae.ids",
+    "LeakReport": "recae.leaks",
     "NotFittedError": "recae.errors",
     "Ratings": "recae.ratings",
     "RecaeError": "recae.errors",
@@ -53,7 +55,7 @@ _HOMES = {
     "Training": "recae.nn.training",
     "compare": "recae.comparison",
     "evaluate": "recae.evaluation",
-    "leak": "recae.evaluation",
+    "leak_test": "recae.leaks",
     "load": "recae.data",
     "load_model": "recae.models",
 }
@@ -69,6 +71,7 @@ __all__ = [
     "Evaluation",
     "Holdout",
     "Ids",
+    "LeakReport",
     "NotFittedError",
     "Ratings",
     "RecaeError",
@@ -80,7 +83,7 @@ __all__ = [
     "Training",
     "compare",
     "evaluate",
-    "leak",
+    "leak_test",
     "load",
     "load_model",
     "metrics",

@@ -38,6 +38,10 @@ class Answers:
     """[R]: within the scale; NaN of a model that only ranks."""
     days: Floats
     """[R]: since the user's first rating that is known; NaN without times."""
+    low: Floats
+    """[R]: where the prediction interval begins; NaN without intervals."""
+    high: Floats
+    """[R]: where it ends."""
     lists: Rows
     """[U, n]: rows of `items`, the best first; -1 where there are no more."""
     known: Rows
@@ -50,8 +54,16 @@ class Answers:
     """Of `items`, where the model or the holdout has one."""
 
     @classmethod
-    def of(cls, model: Recommender, holdout: Holdout, predicted: Floats, lists: Rows) -> Answers:
-        """predicted [R], in the order of the targets; lists [U, n], rows of the model's items."""
+    def of(
+        cls,
+        model: Recommender,
+        holdout: Holdout,
+        predicted: Floats,
+        interval: tuple[Floats, Floats],
+        lists: Rows,
+    ) -> Answers:
+        """predicted and interval: [R] each, in the order of the targets; lists: [U, n], rows of
+        the model's items."""
         own, target = model.fitted.items, holdout.target
         asked = target.items.values[np.flatnonzero(target.item_counts)]
         strangers = asked[own.find(asked) < 0]
@@ -66,6 +78,7 @@ class Answers:
             target.stars.astype(np.float64),
             predicted,
             _days(holdout.history, target),
+            *interval,
             places[lists],
             holdout.history.user_counts,
             items,

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 
 from recae import plots
 from recae.agreement import agreements
-from recae.comparison import RESAMPLES
+from recae.comparison import RESAMPLES, direction
 from recae.facets import FACETS
-from recae.headlines import headline_metrics
 from recae.markup import Section
 from recae.rendering import (
     agreement_tables,
@@ -29,6 +28,7 @@ from recae.standings import Standings
 _FOR_WHOM: Final = {
     "rmse": "For whom are the stars better?",
     "recall": "For whom are the lists better?",
+    "coverage": "For whom are the intervals right?",
 }
 _SLICES: Final = {
     "rmse": "RMSE by slices of the test ratings: by activity (ratings known of the user), "
@@ -36,6 +36,7 @@ _SLICES: Final = {
     "genre and decade of the item, and days since the user's first rating.",
     "recall": "Recall by the same slices: the share of relevant ratings whose item is in the "
     "user's list.",
+    "coverage": "The share of ratings within their prediction interval, by the same slices.",
 }
 _MARKS: Final = (
     "+ and − mark what is better or worse by more than luck, after correction for all slices of a "
@@ -74,7 +75,7 @@ class Chapter(NamedTuple):
 def chapters(standings: Standings, sort: str) -> list[Chapter]:
     """All that have something to tell. Raises RecaeError for an unknown metric to sort by."""
     found = [_luck(standings, sort)]
-    if all(run.evaluation.answers is not None for run in standings.runs):
+    if standings.answered:
         found += [_for_whom(standings, measure) for measure in _FOR_WHOM]
         found += [_calibration(standings), _agreement(standings)]
     found += [_everything(standings, sort), _settings(standings)]
@@ -84,7 +85,7 @@ def chapters(standings: Standings, sort: str) -> list[Chapter]:
 def figures(standings: Standings) -> Iterator[Picture]:
     """The differences to the baseline in what is looked at first."""
     comparison = standings.comparison
-    for metric in headline_metrics(comparison):
+    for metric in standings.headline:
         if any(metric in row.differences for row in comparison.rows):
             drawn = plots.comparison(comparison, metric)
             what = f"{titled(metric)} of each model less that of {comparison.baseline}"
@@ -93,7 +94,7 @@ def figures(standings: Standings) -> Iterator[Picture]:
 
 def _luck(standings: Standings, sort: str) -> Chapter:
     comparison = standings.comparison
-    found = [differences(comparison, m, sort) for m in headline_metrics(comparison)]
+    found = [differences(comparison, m, sort) for m in standings.headline]
     return Chapter(
         "Is it luck?",
         f"Paired bootstrap over users, {RESAMPLES:,} resamples; p corrected for the number of "
@@ -107,7 +108,8 @@ def _for_whom(standings: Standings, measure: str) -> Chapter:
     baseline, evaluations = standings.comparison.baseline, standings.evaluations
     found = [sliced(evaluations, by, baseline=baseline, measure=measure) for by in FACETS]
     able = [each for each in found if each is not None and len(each.slices) > 1]
-    parts = [Part.of(slices_overview(able))] if able and able[0].slices[0].gaps else []
+    judged = bool(able and able[0].slices[0].gaps and direction(measure))
+    parts = [Part.of(slices_overview(able))] if judged else []
     for each in able:
         drawn = plots.as_svg(plots.slices([each]))
         parts.append(Part.of(slices_table(each), _picture(drawn, _told(each))))

@@ -16,6 +16,7 @@ from recae.errors import DataError, RecaeError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from recae.leaks import HeldOut
     from recae.models import Recommender
     from recae.ratings import Ratings
     from recae.recipes import DataRecipe, Recipe
@@ -214,7 +215,7 @@ def train(
         raise
     if save is not None:
         for outcome in report.outcomes:
-            outcome.model.save(save / f"{outcome.plan.model}-{outcome.plan.seed}")
+            outcome.model.save(save / outcome.plan.folder)
     if as_json:
         _print_json(as_records(report.comparison, report.costs))
         return
@@ -245,20 +246,11 @@ def evaluate(
     """Score a saved model on held-out ratings."""
     from recae.evaluation import evaluate as score
 
-    if (data is None) == (recipe is None):
-        raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
-    if recipe is not None and history is not None:
-        raise RecaeError("--history goes with --data: a recipe has its own")
-    if seed < 0:
-        raise RecaeError(f"--seed must not be negative, and {seed} is")
+    _check_asked(data, recipe, history, seed)
     fitted = _load(model)
     relevant = None
     if recipe is not None:
-        from recae.recipes import read_recipe
-
-        read = read_recipe(recipe)
-        _refuse_another_split(model, read)
-        holdout = read.split.split(read.data.load(), read.data).test
+        holdout, read = _test_of(recipe, model)
         n, relevant = n or read.evaluation.n, read.evaluation.relevant
     else:
         holdout = _holdout(_data_recipe(model, data, columns), history, share, seed)
@@ -278,6 +270,26 @@ def evaluate(
         )
 
 
+def _check_asked(data: str | None, recipe: Path | None, history: str | None, seed: int) -> None:
+    """What is held out is said once."""
+    if (data is None) == (recipe is None):
+        raise RecaeError("say what to predict: --data RATINGS, or --recipe RECIPE.toml")
+    if recipe is not None and history is not None:
+        raise RecaeError("--history goes with --data: a recipe has its own")
+    if seed < 0:
+        raise RecaeError(f"--seed must not be negative, and {seed} is")
+
+
+def _test_of(path: Path, model: str | None = None) -> tuple[Holdout, Recipe]:
+    """The test ratings of a recipe, which is that of the model if there is one."""
+    from recae.recipes import read_recipe
+
+    recipe = read_recipe(path)
+    if model is not None:
+        recipe = _of_its_split(model, recipe)
+    return recipe.split.split(recipe.data.load(), recipe.data).test, recipe
+
+
 def _holdout(data: DataRecipe, history: str | None, share: float, seed: int) -> Holdout:
     import numpy as np
 
@@ -288,16 +300,18 @@ def _holdout(data: DataRecipe, history: str | None, share: float, seed: int) -> 
     return part_of_each(data.load(), target=share, rng=np.random.default_rng(seed))
 
 
-def _refuse_another_split(model: str, recipe: Recipe) -> None:
-    """A tracked model is scored on its own split only: on another, its training ratings would be
-    taken for held-out ones."""
+def _of_its_split(model: str, recipe: Recipe) -> Recipe:
+    """A tracked model is scored on its own split only, and of several folds on its own: on
+    another, its training ratings would be taken for held-out ones. Raises RecaeError."""
     if Path(model).is_dir():
-        return
+        return recipe
     from recae.recipes import parse_data
     from recae.tracking import Store, load_run_recipe
 
+    trained = load_run_recipe(Store(), model)
+    recipe = recipe.of_fold(trained["split"].get("fold"))
     # What was tracked went through JSON, which knows no tuples.
-    trained, asked = load_run_recipe(Store(), model), json.loads(json.dumps(recipe.resolved))
+    asked = json.loads(json.dumps(recipe.resolved))
     same = {
         "data": parse_data(trained["data"]) == recipe.data,
         "split": trained["split"] == asked["split"],
@@ -308,6 +322,93 @@ def _refuse_another_split(model: str, recipe: Recipe) -> None:
                 f"{model} was trained with other {part} settings than this recipe's, so its "
                 "training ratings would count as held-out: use the recipe it was trained with"
             )
+    return recipe
+
+
+@app.command()
+def leak(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model's folder, a tracked run, or FILE.py:NAME for what a Python file calls so "
+            "(the file is run): a function (train, test) -> stars, or a model with fit and "
+            "predict, as a class or an object.",
+        ),
+    ],
+    data: Source = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help="Ratings to see or to train on; --data are then all to be predicted."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Without --history: the share of each user's ratings to predict.")
+    ] = 0.2,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Instead of --data: the test ratings of this recipe.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the share, and of what is changed.")] = 0,
+    columns: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Look for held-out ratings in what a model predicts.
+
+    It is asked six times; what is in a Python file is trained each time.
+
+    Exit code 0: no leak; 1: a leak; 2: a mistake, or equal runs differ too much to tell.
+    """
+    import numpy as np
+
+    from recae.leaks import from_script, guarded, leak_test
+
+    _check_asked(data, recipe, history, seed)
+    rng = np.random.default_rng(seed)
+    script = _script(model)
+    if script is None:
+        fitted = _load(model)
+        holdout = (
+            _holdout(_data_recipe(model, data, columns), history, share, seed)
+            if recipe is None
+            else _test_of(recipe, model)[0]
+        )
+        report = leak_test(fitted, holdout, rng=rng)
+    else:
+        tested = from_script(*script)
+        held_out = _to_train_on(data, history, share, recipe, seed, columns)
+        with guarded(script[0]):
+            report = leak_test(tested, held_out, rng=rng)
+    _print_json(report.to_dict()) if as_json else print(report)
+    if report.leaks or not report.deterministic:
+        raise typer.Exit(1 if report.leaks else 2)
+
+
+def _script(model: str) -> tuple[Path, str] | None:
+    """The file and the name in FILE.py:NAME."""
+    file, _, name = model.rpartition(":")
+    if model.endswith(".py"):
+        raise RecaeError(f"say what to test in {model}: {model}:NAME, a function or a model")
+    return (Path(file), name) if file.endswith(".py") else None
+
+
+def _to_train_on(
+    data: str | None,
+    history: str | None,
+    share: float,
+    recipe: Path | None,
+    seed: int,
+    columns: str | None,
+) -> HeldOut:
+    """Two tables stay as they are: what stands in both is for the test to find."""
+    from recae.leaks import frame_of
+    from recae.recipes import DataRecipe
+
+    if recipe is not None:
+        return _test_of(recipe)[0]
+    assert data is not None
+    ratings = DataRecipe(data, **_columns(columns))
+    if history is None:
+        return _holdout(ratings, None, share, seed)
+    return frame_of(ratings.of(history).load()), frame_of(ratings.load())
 
 
 # --- tune
@@ -627,7 +728,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Slices: activity, popularity, stars, genre, year or days (repeatable)."),
     ] = None,
-    measure: Annotated[str, typer.Option(help="Of the slices: rmse or recall.")] = "rmse",
+    measure: Annotated[str, typer.Option(help="Of the slices: rmse, recall or coverage.")] = "rmse",
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
     report: Annotated[
         Path | None, typer.Option(help="Also write everything, with plots, into this HTML file.")
@@ -653,7 +754,8 @@ def compare(
     for path in (plot, report):
         _check_writable(path)
     wanted = Wanted(sort, metric or (), by or (), measure)
-    several = _standings(runs or [], experiment, where, baseline, force=force)
+    answers = bool(by or report or form == "json")
+    several = _standings(runs or [], experiment, where, baseline, force, answers)
     if form == "table":
         for standings, told in zip(several, told_apart(several), strict=True):
             if told:
@@ -671,13 +773,45 @@ def compare(
         write_html(several[0], report, sort)
 
 
+@app.command()
+def leaderboard(
+    experiment: Annotated[str, typer.Argument(help="An experiment of the store.")],
+    metric: Annotated[str, typer.Option(help="The metric to rank by.")] = "rmse",
+    form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
+) -> None:
+    """All that was tried in an experiment, the best first; a table for each split and protocol."""
+    import numpy as np
+
+    from recae import console
+    from recae.rendering import leaderboard as ranked
+    from recae.report import FORMATS, Wanted, as_text, in_markup
+    from recae.standings import Standings, apart
+    from recae.tracking import Store, evaluations
+
+    if form != "table" and form not in FORMATS:
+        raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
+    several = [
+        Standings.led(runs, metric, rng=np.random.default_rng(0))
+        for runs in apart(evaluations(Store(), experiment=experiment, answers=False))
+    ]
+    if form in ("csv", "json"):
+        print(as_text(several, Wanted(sort=metric), form))
+        return
+    for standings in several:
+        section = ranked(standings.comparison, standings.costs, metric)
+        if form == "table":
+            console.show_leaderboard(_console(), section, standings)
+        else:
+            print(in_markup([section], form))
+
+
 def _standings(
     runs: list[str],
     experiment: str | None,
     where: str | None,
     baseline: str | None,
-    *,
-    force: bool = False,
+    force: bool,
+    answers: bool,
 ) -> list[Standings]:
     """Runs of the store compared; `force`: several times, those together that may be."""
     import numpy as np
@@ -685,7 +819,7 @@ def _standings(
     from recae.standings import Standings, each_apart
     from recae.tracking import Store, evaluations
 
-    found = evaluations(Store(), runs, experiment, where)
+    found = evaluations(Store(), runs, experiment, where, answers=answers)
     rng = np.random.default_rng(0)
     return (
         each_apart(found, baseline, rng=rng) if force else [Standings.of(found, baseline, rng=rng)]
@@ -694,6 +828,7 @@ def _standings(
 
 @app.command()
 def ui(
+    experiment: Annotated[str | None, typer.Option(help="Open this one; none: the newest.")] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Where the page is served, on 127.0.0.1.")
     ] = 5000,
@@ -702,7 +837,7 @@ def ui(
     """The tracking page on this folder's store."""
     from recae.tracking import Store, open_page
 
-    open_page(Store(), port=port, open_browser=browser)
+    open_page(Store(), experiment, port=port, open_browser=browser)
 
 
 # --- plot

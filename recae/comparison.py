@@ -7,7 +7,7 @@ G groups, U users, B resamples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.errors import ComparisonError
-from recae.evaluation import RANKING, Evaluation
+from recae.evaluation import ERRORS, RANKING, Evaluation
 from recae.ids import Ids
 from recae.resampling import Part, resampled, two_sided
 
@@ -31,9 +31,11 @@ _SUMS: Final = {
     "mae": "absolute_error",
     "rmse_macro": "squared_error",
     "mae_macro": "absolute_error",
+    "interval_coverage": "coverage",
+    "interval_width": "width",
 }
-"""Rating metrics -> what they are made of, by user."""
-_BETTER: Final = {**dict.fromkeys([*_SUMS, "miscalibration"], -1), **dict.fromkeys(RANKING, 1)}
+"""Metrics over ratings -> what they are made of, by user."""
+_BETTER: Final = {**dict.fromkeys([*ERRORS, "miscalibration"], -1), **dict.fromkeys(RANKING, 1)}
 """Which way a metric is better; of the others, as novelty, nobody can say."""
 
 _OF_ONE_FOLD: Final = ("holdout", "split", "candidates")
@@ -140,13 +142,15 @@ def common_protocol(groups: Mapping[str, Sequence[Evaluation]]) -> dict[str, Any
     runs = [(name, run) for name, runs in groups.items() for run in runs]
     first_name, first = runs[0]
     for name, run in runs[1:]:
-        for key in sorted(first.protocol.keys() | run.protocol.keys()):
-            mine, other = first.protocol.get(key), run.protocol.get(key)
-            if mine != other:
-                raise ComparisonError(
-                    f"{first_name} and {name} cannot be compared: {key} differs "
-                    f"({mine} and {other})"
-                )
+        differing = [
+            f"{key} differs ({first.protocol.get(key)} and {run.protocol.get(key)})"
+            for key in sorted(first.protocol.keys() | run.protocol.keys())
+            if first.protocol.get(key) != run.protocol.get(key)
+        ]
+        if differing:
+            raise ComparisonError(
+                f"{first_name} and {name} cannot be compared: {', '.join(differing)}"
+            )
         if run.users != first.users:
             raise ComparisonError(f"{first_name} and {name} were scored on different users")
     return first.protocol
@@ -188,6 +192,24 @@ def pooled(folds: Sequence[Evaluation]) -> Evaluation:
     }
     counts = {name: sum(fold.counts[name] for fold in folds) for name in folds[0].counts}
     return Evaluation(metrics, counts | {"ranked users": 0}, protocol, users, by_user)
+
+
+def replicates(
+    runs: Iterable[tuple[str, int, int | None, Evaluation]],
+) -> dict[str, list[Evaluation]]:
+    """Runs, each with its group, seed and fold, for `compare`: by group an evaluation a seed, in
+    which the folds are pooled. Raises ComparisonError like `pooled`.
+    """
+    groups: dict[str, dict[int, dict[int | None, Evaluation]]] = {}
+    for group, seed, fold, evaluation in runs:
+        groups.setdefault(group, {}).setdefault(seed, {})[fold] = evaluation
+    return {group: [_whole(folds) for folds in of.values()] for group, of in groups.items()}
+
+
+def _whole(folds: Mapping[int | None, Evaluation]) -> Evaluation:
+    """Pooled in the order of their numbers, so that the protocols of two models are alike."""
+    ordered = [folds[fold] for fold in sorted(folds, key=lambda fold: fold or 0)]
+    return ordered[0] if len(ordered) == 1 else pooled(ordered)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -258,7 +280,7 @@ def _against_first(parts: Mapping[str, Part], drawn: Floats, metric: str) -> dic
             int(wins.sum()),
             int((signs == 0).sum()),
             int(losses.sum()),
-            _verdict(value, corrected[place], direction(metric)),
+            verdict(value, corrected[place], direction(metric)),
         )
     return found
 
@@ -270,7 +292,8 @@ def _by_user(differences: Floats) -> tuple[float, Floats]:
     return float(known.mean() / spread) if spread else 0.0, np.sign(known)
 
 
-def _verdict(value: float, p: float, better: int) -> Verdict:
+def verdict(value: float, p: float, better: int) -> Verdict:
+    """On a difference with a corrected p; `better`: the metric's `direction`."""
     if p >= LEVEL:
         return "no difference"
     if not better:

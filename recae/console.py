@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from recae.markup import Section
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
 from recae.rendering import records, rich_table, short_table, table
@@ -69,21 +70,20 @@ def _bars(console: Console, bars: Progress) -> Listener:
     tasks = {}
 
     def on_start(plan: Plan) -> None:
-        tasks[plan.model, plan.seed] = bars.add_task(_label(plan), total=None, said="")
+        tasks[_label(plan)] = bars.add_task(_label(plan), total=None, said="")
 
     def on_progress(plan: Plan, progress: Training) -> None:
         bars.update(
-            tasks[plan.model, plan.seed],
+            tasks[_label(plan)],
             completed=progress.step,
             total=progress.steps,
             said=_said(progress),
         )
 
     def on_finish(outcome: Outcome) -> None:
-        plan = outcome.plan
-        if (plan.model, plan.seed) not in tasks:
-            on_start(plan)
-        task = tasks[plan.model, plan.seed]
+        if _label(outcome.plan) not in tasks:
+            on_start(outcome.plan)
+        task = tasks[_label(outcome.plan)]
         total = bars.tasks[task].total or 1
         bars.update(task, completed=total, total=total, said=_result(outcome))
         bars.stop_task(task)
@@ -97,7 +97,8 @@ def _bars(console: Console, bars: Progress) -> Listener:
 
 
 def _label(plan: Plan) -> str:
-    return f"{plan.model} (seed {plan.seed})"
+    fold = f", fold {plan.fold}" if plan.folds > 1 else ""
+    return f"{plan.model} (seed {plan.seed}{fold})"
 
 
 def _said(progress: Training) -> str:
@@ -129,12 +130,14 @@ def _show_data(console: Console, ratings: Ratings, split: Split) -> None:
 def show_report(console: Console, report: Report) -> None:
     """The table of a recipe, the recommendations that it asks for, and what to try next."""
     print_table(console, table(short_table(report.comparison, report.costs)))
-    console.print(report.outcomes[0].evaluation.summary)
+    console.print(next(iter(report.evaluations.values()))[0].summary)
     baseline, counts = report.comparison.baseline, {row.runs for row in report.comparison.rows}
     spread = ", ± over seeds" if max(counts) > 1 else ""
+    n = report.recipe.folds
+    folds = f" over all ratings of {n} folds" if n > 1 else ""
     console.print(
-        f"RMSE and MAE in stars{spread}; difference of RMSE to {baseline} with its 95 % interval "
-        f"(paired bootstrap over users); seconds of a fit, "
+        f"RMSE and MAE in stars{folds}{spread}; difference of RMSE to {baseline} with its 95 % "
+        f"interval (paired bootstrap over users); seconds of a fit, "
         f"and the memory that the process held meanwhile\n"
     )
     if report.recipe.show is not None:
@@ -146,19 +149,18 @@ def show_report(console: Console, report: Report) -> None:
 def _show_next(console: Console, report: Report) -> None:
     """Commands that work on what was just trained: its best model, two of its items."""
     best = records(report.comparison, report.costs)[0]["model"]
-    seeds = report.recipe.seeds
-    run = best if len(seeds) == 1 else f"{best}-{seeds[0]}"
+    run = next(o.plan.name for o in report.outcomes if o.plan.model == best)
     # The two that most people rated: whoever tries it knows them.
     popular = np.argsort(-report.ratings.item_counts, kind="stable")[:2]
     names = [report.model(best).item_name(int(row)) for row in popular]
     low, high = report.ratings.scale
     rates = [f'--rate "{name}={stars:g}"' for name, stars in zip(names, (high, low), strict=False)]
-    comparison = report.comparison
+    lists = f"ndcg_at_{report.comparison.protocol['n']}"
+    sort = f" --sort {lists}" if lists in report.comparison[best].metrics else ""
     console.print(
         f"next:\n"
         f"  recae recommend {run} {' '.join(rates)} --explain\n"
-        f"  recae compare --baseline {comparison.baseline} "
-        f"--sort ndcg_at_{comparison.protocol['n']}\n"
+        f"  recae compare --baseline {report.comparison.baseline}{sort}\n"
         f"  recae ui",
         markup=False,
         soft_wrap=True,
@@ -319,10 +321,16 @@ def show_comparison(console: Console, standings: Standings, wanted: Wanted) -> N
         if section.title:
             console.print(section.title, style="bold")
         print_table(console, table(section))
-    console.print(standings.runs[0].evaluation.summary)
+    console.print(standings.summary)
     if standings.repeats:
         console.print(
             f"{standings.repeats} older runs, with settings and seed of newer ones, left out"
         )
     link = compare_url(standings.runs)
     console.print(f"side by side, after `recae ui`: {link}", soft_wrap=True)
+
+
+def show_leaderboard(console: Console, section: Section, standings: Standings) -> None:
+    """The table, and what its runs were asked."""
+    print_table(console, table(section))
+    console.print(standings.summary)

@@ -1,4 +1,4 @@
-"""Scoring a fitted model on a holdout, and the check that nothing leaks from what is held out.
+"""Scoring a fitted model on a holdout.
 
 U users with targets, R target ratings, N items. Rating metrics are in stars; see `metrics` for
 definitions.
@@ -19,6 +19,7 @@ from recae import beyond, metrics
 from recae.answers import Answers
 from recae.errors import DataError
 from recae.ids import Ids
+from recae.intervals import Intervals
 from recae.models.base import Recommender, best
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -76,10 +77,12 @@ class Evaluation:
         how = ", ".join(
             f"{self.counts[name]:,} {name}" for name in ("ordinary", "folded in", "fallback")
         )
+        scored = f"{self.counts['ratings']:,} ratings of {len(self.users):,} users ({how})"
+        if f"ndcg_at_{self.n}" not in self.metrics:
+            return scored
         return (
-            f"{self.counts['ratings']:,} ratings of {len(self.users):,} users ({how}); lists of "
-            f"{self.n} for {self.counts['ranked users']:,} users with a rating of at least "
-            f"{self.protocol['relevant']:g} stars"
+            f"{scored}; lists of {self.n} for {self.counts['ranked users']:,} users with a rating "
+            f"of at least {self.protocol['relevant']:g} stars"
         )
 
     def _repr_html_(self) -> str:
@@ -91,12 +94,18 @@ class Evaluation:
 
 
 def evaluate(
-    model: Recommender, holdout: Holdout, *, n: int = 10, relevant: float | None = None
+    model: Recommender,
+    holdout: Holdout,
+    *,
+    n: int = 10,
+    relevant: float | None = None,
+    intervals: Intervals | None = None,
 ) -> Evaluation:
     """Score `model` on every target rating and on full rankings of all items not in the history.
 
     n: length of the lists. relevant: the stars from which a target counts as relevant for the
-    lists; three quarters of the scale where not stated.
+    lists; three quarters of the scale where not stated. intervals: of this model, to be told how
+    many targets are inside and how wide they are.
 
     Raises DataError for a holdout without targets and n below 1, NotFittedError.
     """
@@ -111,6 +120,12 @@ def evaluate(
     by_user: dict[str, Floats] = {}
     if model.predicts_stars:
         stars, by_user = _errors(holdout.target, predicted)
+    nothing = np.full(len(predicted), np.nan)
+    interval = (nothing, nothing) if intervals is None else intervals.at(holdout)
+    if intervals is not None:
+        within = _covered(holdout.target, *interval)
+        stars |= {f"interval_{k}": float(v.sum() / len(predicted)) for k, v in within.items()}
+        by_user |= within
     ranked, lists = _lists(model, holdout, n, threshold)
     by_user |= ranked
     with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
@@ -131,28 +146,8 @@ def evaluate(
         },
         holdout.target.users,
         by_user,
-        Answers.of(model, holdout, predicted, lists),
+        Answers.of(model, holdout, predicted, interval, lists),
     )
-
-
-def leak(model: Recommender, holdout: Holdout, *, rng: np.random.Generator) -> float:
-    """The largest change of any prediction, in stars, when the held-out stars are made others.
-
-    Held-out stars are blanked (all lowest, all highest) and permuted; an honest model never looks
-    at them, and the answer is 0.
-    """
-    low, high = holdout.target.scale
-    stars = holdout.target.stars
-    before = model.predict_at(holdout)
-    others = [np.full_like(stars, low), np.full_like(stars, high), rng.permutation(stars)]
-    return max(
-        float(np.abs(model.predict_at(_with_stars(holdout, other)) - before).max())
-        for other in others
-    )
-
-
-def _with_stars(holdout: Holdout, stars: NDArray[np.float32]) -> Holdout:
-    return Holdout(holdout.history, holdout.target.with_stars(stars))
 
 
 def _with_targets(holdout: Holdout) -> Holdout:
@@ -186,6 +181,15 @@ def _errors(target: Ratings, predicted: Floats) -> tuple[dict[str, float], dict[
         "absolute_error": _summed(target, np.abs(error)),
     }
     return values, by_user
+
+
+def _covered(target: Ratings, low: Floats, high: Floats) -> dict[str, Floats]:
+    """By user, how many ratings are inside their intervals, and the sum of their widths."""
+    inside = (low <= target.stars) & (target.stars <= high)
+    return {
+        "coverage": _summed(target, inside.astype(np.float64)),
+        "width": _summed(target, high - low),
+    }
 
 
 def _summed(target: Ratings, values: Floats) -> Floats:

@@ -21,18 +21,13 @@ class Headline:
     """Verdict -> groups, `better` first; those without one left out."""
 
 
-def headlines(comparison: Comparison) -> list[Headline]:
-    """On RMSE and NDCG, where any group has them."""
+def headlines(comparison: Comparison, metrics: Sequence[str]) -> list[Headline]:
+    """On each of the metrics that any group has."""
     return [
         _headline(comparison, metric, rows)
-        for metric in headline_metrics(comparison)
+        for metric in metrics
         if (rows := _ranked(comparison, metric))
     ]
-
-
-def headline_metrics(comparison: Comparison) -> list[str]:
-    """What is looked at first: stars, and lists."""
-    return ["rmse", f"ndcg_at_{comparison.protocol['n']}"]
 
 
 def _ranked(comparison: Comparison, metric: str) -> list[Row]:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import recae
 from recae.chapters import chapters, figures
 from recae.errors import DataError
-from recae.headlines import headline_metrics, headlines
+from recae.headlines import headlines
 from recae.rendering import titled, verdicts_table
 from recae.standings import Standings
 
@@ -46,10 +46,10 @@ def html(standings: Standings, sort: str = "rmse") -> str:
     return environment.get_template("report.html.j2").render(
         title=", ".join(experiments),
         size=f"{_many(len(standings.groups), 'model')}, {_many(len(runs), 'run')}",
-        lead=runs[0].evaluation.summary,
+        lead=standings.summary,
         baseline=comparison.baseline,
-        headlines=headlines(comparison),
-        verdicts=verdicts_table(comparison, headline_metrics(comparison), sort),
+        headlines=headlines(comparison, standings.headline),
+        verdicts=verdicts_table(comparison, standings.headline, sort),
         figures=list(figures(standings)),
         chapters=chapters(standings, sort),
         protocol=comparison.protocol,

@@ -147,10 +147,8 @@ def _sliced_by_what(found: Sliced) -> str:
     name = titled(found.measure)
     if not found.slices[0].gaps:
         return f"{name}; 95 % interval over users"
-    side = "left" if direction(found.measure) < 0 else "right"
-    return (
-        f"{name} less that of {_plain(found.baseline)}; 95 % interval over users; {side} is better"
-    )
+    told = {-1: "; left is better", 1: "; right is better", 0: ""}[direction(found.measure)]
+    return f"{name} less that of {_plain(found.baseline)}; 95 % interval over users{told}"
 
 
 def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:

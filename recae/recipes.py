@@ -27,6 +27,7 @@ from recae.data.sidedata import Side
 from recae.data.sources import Layout
 from recae.errors import RecipeError
 from recae.features import Features, Kind
+from recae.intervals import Method
 from recae.models import MODELS, Recommender
 from recae.models.persistence import plain
 from recae.nn.encoders import ENCODERS
@@ -136,10 +137,11 @@ class RandomSplit(_DrawnShares):
 
 @dataclass(frozen=True)
 class KFoldSplit:
-    """Fold number `fold` of `splits.k_fold`."""
+    """Fold number `fold` of `splits.k_fold`, or all of them, one after the other."""
 
     kind: Literal["k-fold"]
-    fold: int
+    fold: int | None = None
+    """From 0; None: all."""
     k: int = 5
     validation: float = 0.0
     seed: Seed = 0
@@ -147,14 +149,23 @@ class KFoldSplit:
     __pydantic_config__ = _STRICT
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fold < self.k:
+        if self.fold is not None and not 0 <= self.fold < self.k:
             raise ValueError(f"fold must be from 0 to {self.k - 1}")
 
     def split(self, ratings: Ratings, data: DataRecipe) -> Split:
-        """The split."""
+        """The split of the one fold. Raises RecipeError where all of them are meant."""
+        if self.fold is None:
+            raise RecipeError(
+                f"this split is {self.k} folds, and one is needed: name it, like `fold = 0`"
+            )
+        return self.folds(ratings)[self.fold]
+
+    def folds(self, ratings: Ratings) -> dict[int | None, Split]:
+        """By number, the folds that are meant."""
         rng = np.random.default_rng(self.seed)
-        folds = splits.k_fold(ratings, k=self.k, validation=self.validation, rng=rng)
-        return next(split for number, split in enumerate(folds) if number == self.fold)
+        every = splits.k_fold(ratings, k=self.k, validation=self.validation, rng=rng)
+        # Those before a fold are drawn, too: its validation part depends on them.
+        return {fold: split for fold, split in enumerate(every) if self.fold in (None, fold)}
 
 
 @dataclass(frozen=True)
@@ -273,13 +284,27 @@ _SPLITS = {
 
 
 @dataclass(frozen=True)
+class IntervalsRecipe:
+    """Prediction intervals, calibrated on the validation ratings."""
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """The share of ratings that is to be inside."""
+    method: Method = "adaptive"
+    """See `recae.intervals`."""
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
 class EvaluationRecipe:
-    """How lists are scored."""
+    """How models are scored."""
 
     n: Annotated[int, Field(ge=1)] = 10
     """Length of the lists."""
     relevant: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Stars from which a target is relevant; None: three quarters up the scale."""
+    intervals: IntervalsRecipe | None = None
+    """None: no prediction intervals."""
 
     __pydantic_config__ = _STRICT
 
@@ -316,7 +341,7 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One experiment: every model with every seed on one split."""
+    """One experiment: every model with every seed on one split, or on every fold of one."""
 
     name: str
     split: SplitRecipe
@@ -350,6 +375,28 @@ class Recipe:
     def models(self) -> list[ModelRecipe]:
         """The models with their settings checked. Raises RecipeError."""
         return [_model(raw) for raw in self.model]
+
+    @property
+    def folds(self) -> int:
+        """How many splits are trained on: all folds of a cross validation, or one."""
+        if isinstance(self.split, KFoldSplit) and self.split.fold is None:
+            return self.split.k
+        return 1
+
+    def splits(self, ratings: Ratings) -> dict[int | None, Split]:
+        """By number the folds to train on; a split that is no cross validation under None.
+
+        Raises DataError.
+        """
+        if isinstance(self.split, KFoldSplit):
+            return self.split.folds(ratings)
+        return {None: self.split.split(ratings, self.data)}
+
+    def of_fold(self, fold: int | None) -> Recipe:
+        """The same of `fold` alone, where the recipe names none of several."""
+        if isinstance(self.split, KFoldSplit) and self.split.fold is None:
+            return replace(self, split=replace(self.split, fold=fold))
+        return self
 
     @property
     def experiment(self) -> str:

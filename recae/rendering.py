@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from recae.agreement import Agreement
 from recae.comparison import Comparison, Difference, Row, direction
@@ -17,6 +17,9 @@ from recae.slices import Gap, Sliced, Value
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_SHOWN: Final = ("rmse", "mae", "ndcg", "recall")
+"""What stands in a leaderboard beside its metric."""
 
 Costs: TypeAlias = Mapping[str, Cost]
 """By group."""
@@ -124,6 +127,29 @@ def verdicts_table(comparison: Comparison, metrics: Sequence[str], sort: str = "
             cells.append("" if found is None else found.verdict)
         rows.append(cells)
     return Section("Verdicts", header, rows)
+
+
+def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
+    """The best first, with what each is behind the first; whoever is not told from it shares its
+    rank. The comparison's baseline is the first. Raises RecaeError for an unknown metric."""
+    header = ["rank", "model", "seeds", titled(metric), "behind (95 %)", "wins / ties / losses"]
+    others = [name for name in _SHOWN if not metric.startswith(name)]
+    n = comparison.protocol["n"]
+    shown = [name if name in comparison.metrics else f"{name}_at_{n}" for name in others]
+    header += [*map(titled, shown), "seconds", "MB"]
+    rows = []
+    for place, record in enumerate(records(comparison, costs, metric), 1):
+        row = comparison[record["model"]]
+        found = row.differences.get(metric)
+        even = found is None or found.verdict == "no difference"
+        rank = "1" if even and not math.isnan(record[metric]) else str(place)
+        users = "" if found is None else f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
+        cells = ["-" if math.isnan(record[metric]) else rank, row.name, str(row.runs)]
+        cells += [_mean(row.metric(metric), 4), "" if found is None else _interval(found, False)]
+        cells += [users, *(_mean(row.metric(name), 4) for name in shown)]
+        cells += [number(record["seconds"], ".1f"), number(record["megabytes"], ",.0f")]
+        rows.append(cells)
+    return Section("", header, rows, left=2)
 
 
 def differences(comparison: Comparison, metric: str, sort: str = "rmse") -> Section:

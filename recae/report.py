@@ -44,7 +44,7 @@ def sections(standings: Standings, wanted: Wanted) -> list[Section]:
     comparison = standings.comparison
     found = [short_table(comparison, standings.costs, wanted.sort)]
     if len(comparison.rows) > 1:
-        metrics = wanted.metrics or ("rmse", f"ndcg_at_{comparison.protocol['n']}")
+        metrics = wanted.metrics or standings.headline
         found += [differences(comparison, metric, wanted.sort) for metric in metrics]
     if standings.settings:
         found.append(settings_table(standings.settings, list(standings.groups)))
@@ -75,20 +75,22 @@ def _slices(standings: Standings, wanted: Wanted) -> list[Sliced]:
     return found
 
 
-def _titled(
-    write: Callable[[Section], str], title: str
-) -> Callable[[Sequence[Standings], Wanted], str]:
-    """All sections one after the other, each below its title."""
+def in_markup(found: Sequence[Section], form: str) -> str:
+    """Tables one after the other, each below its title. form: `md` or `latex`."""
+    write, title = _MARKUPS[form]
+    return "\n\n".join(
+        (title.format(each.title) if each.title else "") + write(each) for each in found
+    )
 
+
+def _marked(form: str) -> Callable[[Sequence[Standings], Wanted], str]:
     def written(several: Sequence[Standings], wanted: Wanted) -> str:
+        _, title = _MARKUPS[form]
         parts = []
         for standings, told in zip(several, told_apart(several), strict=True):
-            parts += [title.format(heading(told))] if told else []
-            parts += [
-                (title.format(section.title) if section.title else "") + write(section)
-                for section in sections(standings, wanted)
-            ]
-        return "\n\n".join(part.rstrip("\n") for part in parts)
+            parts += [title.format(heading(told)).rstrip("\n")] if told else []
+            parts.append(in_markup(sections(standings, wanted), form))
+        return "\n\n".join(parts)
 
     return written
 
@@ -99,8 +101,7 @@ def _json(several: Sequence[Standings], wanted: Wanted) -> str:
 
 
 def _everything(standings: Standings, wanted: Wanted) -> dict[str, Any]:
-    kept = all(run.evaluation.answers is not None for run in standings.runs)
-    agreed = agreements(standings.evaluations) if kept else []
+    agreed = agreements(standings.evaluations) if standings.answered else []
     return as_records(standings.comparison, standings.costs, wanted.sort) | {
         "settings": standings.settings,
         "slices": [asdict(each) for each in _slices(standings, wanted)],
@@ -120,10 +121,16 @@ def _csv(several: Sequence[Standings], wanted: Wanted) -> str:
     )
 
 
+_MARKUPS: Final[dict[str, tuple[Callable[[Section], str], str]]] = {
+    "md": (markdown, "### {}\n\n"),
+    "latex": (latex, "% {}\n"),
+}
+"""Name -> what writes a table, and the title above it."""
+
 FORMATS: Final[dict[str, Callable[[Sequence[Standings], Wanted], str]]] = {
-    "md": _titled(markdown, "### {}\n\n"),
+    "md": _marked("md"),
     "csv": _csv,
     "json": _json,
-    "latex": _titled(latex, "% {}\n"),
+    "latex": _marked("latex"),
 }
 """Name -> what writes it."""

@@ -1,24 +1,26 @@
-"""Running a recipe: split, fit, evaluate, track, for every model and seed; then compare."""
+"""Running a recipe: split, fit, evaluate, track, for every model, seed and fold; then compare."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from recae.comparison import Comparison, compare
-from recae.errors import DataError
+from recae.comparison import Comparison, compare, replicates
+from recae.errors import DataError, RecipeError
 from recae.evaluation import Evaluation, evaluate
+from recae.intervals import Intervals
 from recae.memory import forget_peak, peak_megabytes
 from recae.models import Recommender
 from recae.nn.training import Progress
 from recae.ratings import Ratings
-from recae.recipes import Recipe
+from recae.recipes import IntervalsRecipe, ModelRecipe, Recipe
 from recae.splits import Split
 
 
@@ -38,6 +40,25 @@ class Plan:
     data: str
     data_digest: str
     split_digest: str
+    fold: int | None = None
+    """Of a cross validation, from 0; None: the split is another one."""
+    folds: int = 1
+    """How many the recipe trains."""
+
+    @property
+    def name(self) -> str:
+        """Of the run: the model's, and which of several seeds and of several folds."""
+        seed = f"-{self.seed}" if len(self.recipe["seeds"]) > 1 else ""
+        return f"{self.model}{seed}{self._fold}"
+
+    @property
+    def folder(self) -> str:
+        """Of the model, where it is saved beside others: the name, always with the seed."""
+        return f"{self.model}-{self.seed}{self._fold}"
+
+    @property
+    def _fold(self) -> str:
+        return f"-fold{self.fold}" if self.folds > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -138,13 +159,21 @@ class Report:
 
     recipe: Recipe
     ratings: Ratings
-    split: Split
+    splits: dict[int | None, Split]
+    """By fold; a split that is no cross validation under None."""
     outcomes: list[Outcome]
+    evaluations: dict[str, list[Evaluation]]
+    """By model, one a seed, which pools the folds where there are several."""
     comparison: Comparison
 
     @property
+    def split(self) -> Split:
+        """The split, of several folds the first."""
+        return next(iter(self.splits.values()))
+
+    @property
     def costs(self) -> dict[str, Cost]:
-        """By model, over seeds."""
+        """By model, over seeds and folds."""
         models = dict.fromkeys(outcome.plan.model for outcome in self.outcomes)
         return {
             name: Cost.mean([o.cost for o in self.outcomes if o.plan.model == name])
@@ -152,52 +181,74 @@ class Report:
         }
 
     def model(self, name: str) -> Recommender:
-        """The fitted model of that name, of the first seed."""
+        """The fitted model of that name, of the first seed and fold."""
         return next(o.model for o in self.outcomes if o.plan.model == name)
 
 
 def run(
     recipe: Recipe, *, tracker: Tracker | None = None, listener: Listener | None = None
 ) -> Report:
-    """Every model with every seed, compared with the recipe's baseline.
+    """Every model with every seed on every fold, compared with the recipe's baseline.
 
-    Raises DataError for the data and the split, RecaeError where training fails.
+    Raises DataError for the data and the split, RecipeError for what cannot be done with several
+    folds, RecaeError where training fails.
     """
     tracker, listener = tracker or Untracked(), listener or Listener()
     ratings = recipe.data.load()
-    split = recipe.split.split(ratings, recipe.data)
-    _check(recipe, ratings)
-    listener.on_data(ratings, split)
+    splits = recipe.splits(ratings)
+    _check(recipe, ratings, splits.values())
+    listener.on_data(ratings, next(iter(splits.values())))
     outcomes = []
-    for seed in recipe.seeds:
-        for model in recipe.models:
-            plan = Plan(
-                recipe.experiment,
-                recipe.name,
-                recipe.resolved,
-                recipe.digest,
-                model.name,
-                model.kind,
-                model.params,
-                seed,
-                recipe.data.source,
-                ratings.digest,
-                split.digest,
-            )
-            done = tracker.finished(plan)
-            outcome = done or _run(plan, model.build(), recipe, split, tracker, listener)
-            listener.on_finish(outcome)
-            outcomes.append(outcome)
-    by_model: dict[str, list[Evaluation]] = {}
-    for outcome in outcomes:
-        by_model.setdefault(outcome.plan.model, []).append(outcome.evaluation)
+    for plan, model in _plans(recipe, ratings, splits):
+        done = tracker.finished(plan)
+        split = splits[plan.fold]
+        outcome = done or _run(plan, model.build(), recipe, split, tracker, listener)
+        listener.on_finish(outcome)
+        outcomes.append(outcome)
+    evaluations = replicates(
+        (o.plan.model, o.plan.seed, o.plan.fold, o.evaluation) for o in outcomes
+    )
     baseline = recipe.baseline or recipe.models[0].name
-    comparison = compare(by_model, baseline=baseline, rng=np.random.default_rng(0))
-    return Report(recipe, ratings, split, outcomes, comparison)
+    comparison = compare(evaluations, baseline=baseline, rng=np.random.default_rng(0))
+    return Report(recipe, ratings, splits, outcomes, evaluations, comparison)
 
 
-def _check(recipe: Recipe, ratings: Ratings) -> None:
-    """What only the data can tell is told before training, not after it. Raises DataError."""
+def _plans(
+    recipe: Recipe, ratings: Ratings, splits: Mapping[int | None, Split]
+) -> Iterator[tuple[Plan, ModelRecipe]]:
+    """Seed by seed, so that each is complete before the next begins; then fold by fold."""
+    for seed, (fold, split), model in product(recipe.seeds, splits.items(), recipe.models):
+        plan = Plan(
+            recipe.experiment,
+            recipe.name,
+            recipe.resolved,
+            recipe.digest,
+            model.name,
+            model.kind,
+            model.params,
+            seed,
+            recipe.data.source,
+            ratings.digest,
+            split.digest,
+            fold,
+            recipe.folds,
+        )
+        yield plan, model
+
+
+def _check(recipe: Recipe, ratings: Ratings, splits: Iterable[Split]) -> None:
+    """What can be told before training is not told after it. Raises DataError, RecipeError."""
+    rankers = [model.name for model in recipe.models if not model.model.predicts_stars]
+    if recipe.folds > 1 and rankers:
+        raise RecipeError(
+            f"{rankers[0]} only ranks, and of several folds stars alone are pooled: leave it out, "
+            "or name one fold, like `fold = 0`"
+        )
+    if recipe.evaluation.intervals and any(split.validation is None for split in splits):
+        raise RecipeError(
+            "intervals are calibrated on validation ratings, and this split has none: hold some "
+            "out, like `validation = 0.05` in [split]"
+        )
     if recipe.show is not None:
         ratings.users.rows([recipe.show.user])
     relevant = recipe.evaluation.relevant
@@ -232,7 +283,13 @@ def _run(
         )
         cost = Cost(tracked.spent + time.perf_counter() - began, peak_megabytes())
         scoring = recipe.evaluation
-        evaluation = evaluate(model, split.test, n=scoring.n, relevant=scoring.relevant)
+        evaluation = evaluate(
+            model,
+            split.test,
+            n=scoring.n,
+            relevant=scoring.relevant,
+            intervals=_intervals(model, scoring.intervals, split, plan.seed),
+        )
         # The holdout alone does not tell what was trained on; the split's digest does.
         evaluation = replace(
             evaluation, protocol=evaluation.protocol | {"split": plan.split_digest}
@@ -240,3 +297,15 @@ def _run(
         outcome = Outcome(plan, model, evaluation, cost, tracked.run_id)
         tracked.finish(outcome)
     return outcome
+
+
+def _intervals(
+    model: Recommender, wanted: IntervalsRecipe | None, split: Split, seed: int
+) -> Intervals | None:
+    """Calibrated on the validation ratings; none for a model that only ranks. Raises DataError."""
+    if wanted is None or not model.predicts_stars:
+        return None
+    assert split.validation is not None
+    rng = np.random.default_rng(seed)
+    held = split.validation
+    return Intervals.of(model, held, level=wanted.level, method=wanted.method, rng=rng)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.answers import Answers
-from recae.comparison import LEVEL, Verdict, common_protocol, direction, holm
+from recae.comparison import Verdict, common_protocol, direction, holm, verdict
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.facets import FACETS, Facet
@@ -23,7 +23,10 @@ from recae.ratios import Ratio
 
 Floats: TypeAlias = NDArray[np.float64]
 
-MEASURES: Final = ("rmse", "recall")
+MEASURES: Final = ("rmse", "recall", "coverage")
+"""What slices are measured by; coverage is of prediction intervals."""
+_NEEDS: Final = {"rmse": "squared_error", "coverage": "coverage"}
+"""Measure -> what an evaluation has by user where it can be measured."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def sliced(
     able = {
         name: runs
         for name, runs in groups.items()
-        if measure != "rmse" or "squared_error" in runs[0].by_user
+        if measure not in _NEEDS or _NEEDS[measure] in runs[0].by_user
     }
     if not able:
         return None
@@ -203,6 +206,9 @@ def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats
     answers = answers_of(run)
     if measure == "rmse":
         values, counted = (answers.predicted - answers.stars) ** 2, np.ones(len(answers.stars))
+    elif measure == "coverage":
+        inside = (answers.low <= answers.stars) & (answers.stars <= answers.high)
+        values, counted = inside.astype(np.float64), np.ones(len(answers.stars))
     else:
         # As `evaluate` compares them: 3.3 stars as float32 are fewer than 3.3.
         relevant = np.float32(run.protocol["relevant"])
@@ -237,8 +243,8 @@ def _gaps(parts: Mapping[str, Ratio], baseline: str, measure: str) -> dict[str, 
 
 
 def _values(ratio: Ratio, measure: str) -> list[Value]:
-    """No error is below 0, no recall outside 0 to 1; where no interval is known it is infinite."""
-    most = 1.0 if measure == "recall" else np.inf
+    """No error is below 0, no share outside 0 to 1; where no interval is known it is infinite."""
+    most = np.inf if measure == "rmse" else 1.0
     half = ratio.half_width
     low = np.where(np.isfinite(half), np.maximum(ratio.values - half, 0), -np.inf)
     high = np.where(np.isfinite(half), np.minimum(ratio.values + half, most), np.inf)
@@ -246,7 +252,5 @@ def _values(ratio: Ratio, measure: str) -> list[Value]:
 
 
 def _gap(value: float, half: float, p: float, better: int) -> Gap:
-    verdict: Verdict = "no difference"
-    if p < LEVEL:
-        verdict = "better" if value * better > 0 else "worse"
-    return Gap(float(value), float(value - half), float(value + half), p, verdict)
+    low, high = float(value - half), float(value + half)
+    return Gap(float(value), low, high, p, verdict(value, p, better))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from recae.comparison import RESAMPLES, Comparison, compare
-from recae.errors import ComparisonError
+from recae.comparison import RESAMPLES, Comparison, compare, direction, replicates
+from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.running import Cost
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 3
 """So many settings at most stand in the name of a group."""
-_OWN: Final = ("seed", "kind")
+_REPEATS: Final = frozenset(("seed", "split.fold"))
+"""Parameters in which the runs of one group differ."""
+_OWN: Final = _REPEATS | {"kind"}
 """Parameters that are no settings."""
 
 
 @dataclass(frozen=True, eq=False)
 class Standings:
-    """Groups of runs that differ only by seed, compared."""
+    """Groups of runs that differ only by seed or fold, compared."""
 
     groups: dict[str, list[TrackedEvaluation]]
-    """By name, a run a seed."""
+    """By name, a run a seed and fold."""
     comparison: Comparison
     repeats: int
-    """Runs that were left out: a newer one has the same settings and seed."""
+    """Runs that were left out: a newer one has the same settings, seed and fold."""
 
     @classmethod
     def of(
@@ -46,13 +48,30 @@ class Standings:
 
         Raises ComparisonError where protocols differ, and for an unknown baseline.
         """
-        named: dict[str, dict[int, TrackedEvaluation]] = {}
-        for name, run in zip(group_names(runs), runs, strict=True):
-            named.setdefault(name, {}).setdefault(run.seed, run)
-        groups = {name: list(of.values()) for name, of in named.items()}
+        groups = _grouped(runs)
         against = _baseline(groups, baseline)
         compared = compare(_evaluations(groups), baseline=against, rng=rng, resamples=resamples)
         return cls(groups, compared, len(runs) - sum(map(len, groups.values())))
+
+    @classmethod
+    def led(
+        cls, runs: Sequence[TrackedEvaluation], metric: str, *, rng: np.random.Generator
+    ) -> Standings:
+        """Against the group that is best by `metric`, larger being better unless it is an error.
+
+        Raises RecaeError for a metric that no run has, ComparisonError where protocols differ.
+        """
+        groups = _evaluations(_grouped(runs))
+        sign = direction(metric) or 1
+        means = {
+            name: sign * float(np.mean([each.metrics.get(metric, np.nan) for each in some]))
+            for name, some in groups.items()
+        }
+        known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
+        if not known:
+            has = ", ".join(next(iter(groups.values()))[0].metrics)
+            raise RecaeError(f"no run has a value for {metric!r}: the metrics are {has}")
+        return cls.of(runs, max(known, key=lambda name: known[name]), rng=rng)
 
     @property
     def runs(self) -> list[TrackedEvaluation]:
@@ -61,8 +80,24 @@ class Standings:
 
     @property
     def evaluations(self) -> dict[str, list[Evaluation]]:
-        """By group."""
+        """By group, one a seed, in which folds are pooled."""
         return _evaluations(self.groups)
+
+    @property
+    def summary(self) -> str:
+        """One sentence on what was predicted how."""
+        return next(iter(self.evaluations.values()))[0].summary
+
+    @property
+    def headline(self) -> list[str]:
+        """The metrics that are told of first: pooled folds have no lists."""
+        usual = ["rmse", f"ndcg_at_{self.comparison.protocol['n']}"]
+        return [metric for metric in usual if metric in self.comparison.metrics]
+
+    @property
+    def answered(self) -> bool:
+        """Are there answers of all? Pooled folds and runs of an earlier version have none."""
+        return all(each.answers is not None for some in self.evaluations.values() for each in some)
 
     @property
     def costs(self) -> dict[str, Cost]:
@@ -74,7 +109,7 @@ class Standings:
         """The parameters that several groups have and that are not the same in all of these:
         parameter -> group -> value."""
         by_group = {name: runs[0].params for name, runs in self.groups.items()}
-        names = sorted({key for params in by_group.values() for key in params} - set(_OWN))
+        names = sorted({key for params in by_group.values() for key in params} - _OWN)
         found = {
             key: {name: params[key] for name, params in by_group.items() if key in params}
             for key in names
@@ -125,15 +160,15 @@ def apart(runs: Sequence[TrackedEvaluation]) -> list[list[TrackedEvaluation]]:
 def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
     """A name for every run: its model's, and where runs of one model have other settings, those
     that differ, or a number where they are many, the newest being 1. Runs of one name differ by
-    seed alone and are one group."""
+    seed or fold alone and are one group."""
     names = []
     for run in runs:
         same = [other.params for other in runs if other.model == run.model]
-        keys = sorted({key for params in same for key in params} - {"seed"})
+        keys = sorted({key for params in same for key in params} - _REPEATS)
         differing = [key for key in keys if len({params.get(key) for params in same}) > 1]
         if len(differing) > _NAMED:
-            kinds = list(dict.fromkeys(_without_seed(params) for params in same))
-            names.append(f"{run.model} ({kinds.index(_without_seed(run.params)) + 1})")
+            kinds = list(dict.fromkeys(_settings(params) for params in same))
+            names.append(f"{run.model} ({kinds.index(_settings(run.params)) + 1})")
             continue
         names.append(
             " ".join([run.model, *(f"{key}={run.params.get(key, '-')}" for key in differing)])
@@ -141,12 +176,22 @@ def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
     return names
 
 
-def _without_seed(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset((key, value) for key, value in params.items() if key != "seed")
+def _grouped(runs: Sequence[TrackedEvaluation]) -> dict[str, list[TrackedEvaluation]]:
+    """By name, of each seed and fold the newest run."""
+    named: dict[str, dict[tuple[int, int | None], TrackedEvaluation]] = {}
+    for name, run in zip(group_names(runs), runs, strict=True):
+        named.setdefault(name, {}).setdefault((run.seed, run.fold), run)
+    return {name: list(of.values()) for name, of in named.items()}
+
+
+def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((key, value) for key, value in params.items() if key not in _REPEATS)
 
 
 def _evaluations(groups: Mapping[str, Sequence[TrackedEvaluation]]) -> dict[str, list[Evaluation]]:
-    return {name: [run.evaluation for run in runs] for name, runs in groups.items()}
+    return replicates(
+        (name, run.seed, run.fold, run.evaluation) for name, runs in groups.items() for run in runs
+    )
 
 
 def _baseline(groups: Mapping[str, Sequence[Any]], wanted: str | None) -> str:

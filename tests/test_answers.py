@@ -94,7 +94,7 @@ def test_answers_come_back_from_their_files(model: Recommender, tmp_path: Path) 
     found = read_answers(users, tmp_path)
     assert found is not None
     assert found.items == written.items
-    for name in ("users", "columns", "stars", "days", "lists", "known", "counts"):
+    for name in ("users", "columns", "stars", "days", "low", "high", "lists", "known", "counts"):
         np.testing.assert_array_equal(getattr(found, name), getattr(written, name), name)
     np.testing.assert_allclose(found.predicted, written.predicted, rtol=1e-6)
     assert found.catalog is not None

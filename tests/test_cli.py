@@ -20,6 +20,7 @@ import pytest
 from recae import cli
 from recae.cli import main
 from recae.errors import RecaeError
+from recae.leaks import frame_of
 from recae.models import load_model
 from recae.recipes import read_recipe
 
@@ -214,7 +215,11 @@ def test_output_that_nobody_reads(place: SimpleNamespace, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["data"], *([c] for c in ("train", "evaluate", "tune", "recommend", "compare", "ui"))],
+    [
+        [],
+        ["data"],
+        *([c] for c in ("train", "evaluate", "leak", "tune", "recommend", "compare", "ui")),
+    ],
 )
 def test_every_command_explains_itself(command: list[str], recae: Recae) -> None:
     out = good(recae(*command, "--help"))
@@ -552,6 +557,69 @@ def test_evaluate_on_two_tables(recae: Recae, place: SimpleNamespace, tmp_path: 
     assert "are in the history too" in err
 
 
+# --- leak
+
+PLANTED = Path(cli.__file__).parents[1] / "pipelines" / "leaky_autorec.py"
+
+
+def test_leak_of_saved_models(recae: Recae, place: SimpleNamespace) -> None:
+    for model in (place.model, place.popular):
+        out = good(recae("leak", model, "--recipe", place.recipe))
+        assert out.startswith("no leak: 7 probes, largest movement 0 stars\n")
+
+
+def test_leak_of_what_a_model_was_trained_on(
+    recae: Recae, place: SimpleNamespace, tmp_path: Path
+) -> None:
+    seen = frame_of(place.report.split.train).rename(columns={"stars": "rating"})
+    seen.to_csv(tmp_path / "seen.csv", index=False)
+    code, out, err = recae("leak", place.model, "--data", "seen.csv", "--json")
+    assert (code, err) == (1, "")
+    found = json.loads(out)
+    assert found["leak"]
+    assert found["verdict"].startswith("leak: training has seen ")
+    held = int((seen.groupby("user").size() > 1).sum())
+    assert found["probes"][-1]["name"] == "overlap"
+    assert found["probes"][-1]["size"] >= held
+
+
+def test_leak_of_a_script(recae: Recae, place: SimpleNamespace) -> None:
+    for words in (("--data", place.films), ("--recipe", place.recipe)):
+        code, out, err = recae("leak", f"{PLANTED}:LeakyAutoRec", *words)
+        assert (code, err) == (1, "")
+        assert out.startswith("leak: the predictions move by up to ")
+        out = good(recae("leak", f"{PLANTED}:HonestAutoRec", *words))
+        assert out.startswith("no leak: 6 probes, largest movement 0 stars\n")
+
+
+def test_leak_of_a_script_on_two_tables(
+    recae: Recae, place: SimpleNamespace, tmp_path: Path
+) -> None:
+    """What a script prints does not mix with the verdict."""
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "print('loaded')\n"
+        "def mean(train, test):\n"
+        "    print('asked')\n"
+        "    return np.full(len(test), train['stars'].mean())\n"
+        "def guess(train, test):\n"
+        "    return np.random.default_rng().uniform(1, 5, len(test))\n"
+    )
+    frame = frame_of(place.report.split.train)
+    frame.columns = ["who", "what", "mark", "time"]
+    frame.to_csv(tmp_path / "seen.csv", index=False)
+    frame[7:9].to_csv(tmp_path / "asked.csv", index=False)
+    words = ("--data", "asked.csv", "--history", "seen.csv", "--columns", "who,what,mark")
+    code, out, err = recae("leak", "mine.py:mean", *words, "--json")
+    assert (code, err) == (1, "loaded\n" + 6 * "asked\n")
+    user, item = map(int, (frame["who"][7], frame["what"][7]))
+    assert f"training has seen 2 held-out ratings (user {user}, item {item} first)" in out
+    assert json.loads(out)["probes"][-1]["size"] == 2
+    code, out, _ = recae("leak", "mine.py:guess", "--data", place.films)
+    assert code == 2
+    assert out.startswith("no verdict: two runs on the same ratings differ by up to ")
+
+
 # --- everything that a person can do wrong
 
 GARBAGE = bytes(range(256)) * 20
@@ -596,6 +664,16 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a file as model": ("recommend {recipe} --rate 101=5", "there is no model in"),
     "broken model": ("recommend {broken} --rate 101=5", "is damaged or of another version"),
     "evaluate no model": ("evaluate {tmp}/none --data {films}", "there is no model in"),
+    # leak
+    "leak of nothing": ("leak {model}", "say what to predict"),
+    "leak, history alone": ("leak {model} --recipe {recipe} --history {films}", "goes with --data"),
+    "leak of no model": ("leak {tmp}/none --data {films}", "there is no model in"),
+    "leak of no script": ("leak {tmp}/none.py:Any --data {films}", "no such file"),
+    "leak of a whole script": ("leak {tmp}/exits.py --data {films}", "exits.py:NAME"),
+    "leak of a script that exits": ("leak {tmp}/exits.py:Any --data {films}", "SystemExit"),
+    "leak of nothing in a script": ("leak {tmp}/some.py:none --data {films}", "called 'none'"),
+    "leak of no model in a script": ("leak {tmp}/some.py:number --data {films}", "cannot test 3"),
+    "leak of a script that fails": ("leak {tmp}/some.py:fails --data {films}", "line 3: 'rating'"),
     # recommend
     "for nobody": ("recommend {model}", "say for whom"),
     "for two": ("recommend {model} --user 1 --rate 101=5 --data {films}", "say for whom"),
@@ -685,6 +763,10 @@ def spoilt(place: SimpleNamespace, tmp_path: Path) -> dict[str, Path]:
     (bad / "nothing").mkdir()
     (bad / "header.csv").write_text("userId,movieId,rating\n", "utf-8")
     (bad / "unknown").write_text("Alien\nAliens vs. Brazil\n", "utf-8")
+    (bad / "exits.py").write_text("raise SystemExit(0)\n", "utf-8")
+    (bad / "some.py").write_text(
+        "number = 3\ndef fails(train, test):\n    return test['rating']\n", "utf-8"
+    )
     broken = bad / "broken"
     broken.mkdir()
     (broken / "config.json").write_bytes((place.model / "config.json").read_bytes())
@@ -782,15 +864,15 @@ def test_a_tracked_model_is_scored_on_its_own_split_only(
     asked = read_recipe(place.recipe, ["data.scale=[1, 5]"])
     tracked = json.loads(json.dumps(asked.resolved))
     monkeypatch.setattr(tracking, "load_run_recipe", lambda store, run: tracked)
-    cli._refuse_another_split("some-run", asked)
+    cli._of_its_split("some-run", asked)
     del tracked["data"]["users"], tracked["data"]["items"]
     # Tracked before there were side data.
-    cli._refuse_another_split("some-run", asked)
+    cli._of_its_split("some-run", asked)
     with pytest.raises(RecaeError, match="trained with other data settings"):
-        cli._refuse_another_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
+        cli._of_its_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
     tracked["split"]["seed"] = 99
     with pytest.raises(RecaeError, match="trained with other split settings"):
-        cli._refuse_another_split("some-run", asked)
+        cli._of_its_split("some-run", asked)
 
 
 # --- plot

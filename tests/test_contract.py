@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from recae.errors import DataError, NotFittedError
-from recae.evaluation import leak
 from recae.ids import Ids
+from recae.leaks import leak_test
 from recae.models import MODELS, Recommender, load_model
 from recae.models.base import Places
 from recae.models.persistence import plain
@@ -273,8 +273,13 @@ def test_a_user_without_a_history(model: Recommender) -> None:
     assert (model.recommend(history, n=3).items >= 0).all()
 
 
-def test_held_out_stars_change_no_prediction(model: Recommender) -> None:
-    assert leak(model, SPLIT.test, rng=np.random.default_rng(0)) == 0
+def test_held_out_ratings_change_no_prediction_and_no_list(model: Recommender) -> None:
+    report = leak_test(model, SPLIT.test, rng=np.random.default_rng(0))
+    assert report.verdict.startswith("no leak: 7 probes")
+    size = {probe.name: probe.size for probe in report.probes}
+    rounding = size.pop("rows")
+    assert set(size.values()) == {0}
+    assert rounding < 1e-5
 
 
 def test_saved_and_loaded(name: str, tmp_path: Path) -> None:

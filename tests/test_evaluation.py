@@ -1,4 +1,4 @@
-"""`evaluate` against loops over dicts, nothing dropped, and `leak` against planted leaks."""
+"""`evaluate` against loops over dicts, nothing dropped."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from recae import evaluation, splits
 from recae.errors import DataError, NotFittedError
-from recae.evaluation import RANKING, Evaluation, evaluate, leak
+from recae.evaluation import RANKING, Evaluation, evaluate
 from recae.models import MODELS
-from recae.models.base import Floats, Places, Recommender
+from recae.models.base import Floats, Recommender
 from recae.models.linear import Bias, Popular
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -43,33 +43,6 @@ class Told(Recommender):
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Nothing."""
-
-
-class Peeking(Bias):
-    """Answers with the stars that it is asked for."""
-
-    def predict_at(self, holdout: Holdout) -> Floats:
-        return holdout.target.stars.copy()
-
-
-class PeekingAtOrder(Bias):
-    """Says more of a rating that is higher than the one before it."""
-
-    def predict_at(self, holdout: Holdout) -> Floats:
-        stars = holdout.target.stars
-        return super().predict_at(holdout) + 0.01 * (np.diff(stars, prepend=stars[0]) > 0)
-
-
-class Greedy(Bias):
-    """Takes the test ratings into the history, the leak of a widely copied AutoRec."""
-
-    def predict_at(self, holdout: Holdout) -> Floats:
-        both = holdout.history.matrix + holdout.target.matrix
-        history = Ratings(
-            both, None, holdout.history.users, holdout.history.items, holdout.history.scale
-        )
-        target = holdout.target
-        return self._clip(self._stars_at(history, Places(target.rows, target.columns)))
 
 
 def rng_of(seed: int = 0) -> np.random.Generator:
@@ -462,38 +435,6 @@ def test_protocol_tells_holdouts_scales_and_candidates_apart() -> None:
     narrow = Bias().fit(fewer, rng=rng_of())
     assert evaluate(narrow, one.test).protocol["candidates"] != first["candidates"]
     assert first["scale"] == [0.5, 5.0]
-
-
-# --- leaks
-
-
-@pytest.mark.parametrize("name", ["bias", "popular", "mf", "svdpp", "autorec-dual"])
-def test_honest_models_do_not_leak(name: str) -> None:
-    split = splits.random(some_ratings(), test=0.3, rng=rng_of())
-    assert leak(small(name).fit(split.train, rng=rng_of()), split.test, rng=rng_of()) == 0
-
-
-def test_a_leak_that_only_permuted_stars_show() -> None:
-    """Held-out stars that fall from one to the next tell it as little as equal ones do."""
-    history = rated({(1, 1): 3, (1, 2): 4, (2, 1): 1})
-    target = rated({(1, 3): 5, (1, 4): 4, (1, 5): 3, (1, 6): 2, (1, 7): 1})
-    holdout = Holdout.of(history, target)
-    model = PeekingAtOrder().fit(history, rng=rng_of())
-    assert leak(model, holdout, rng=rng_of()) == pytest.approx(0.01, abs=1e-4)
-
-
-@pytest.mark.parametrize("model", [Peeking(), PeekingAtOrder(), Greedy()])
-def test_planted_leaks_are_found(model: Recommender) -> None:
-    split = splits.random(some_ratings(), test=0.3, rng=rng_of())
-    assert leak(model.fit(split.train, rng=rng_of()), split.test, rng=rng_of()) > 0.005
-
-
-def test_leak_is_the_largest_change_and_leaves_the_holdout_alone() -> None:
-    split = splits.random(some_ratings(), test=0.3, rng=rng_of())
-    before = split.test.target.stars.copy()
-    found = leak(Peeking().fit(split.train, rng=rng_of()), split.test, rng=rng_of())
-    assert found == pytest.approx(max(5 - before.min(), before.max() - 0.5))
-    np.testing.assert_array_equal(split.test.target.stars, before)
 
 
 # --- misuse and display

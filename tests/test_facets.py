@@ -32,6 +32,8 @@ def answers(
         given,
         np.asarray(others.get("predicted", given), dtype=np.float64),
         np.asarray(others.get("days", np.full(len(users), NAN))),
+        np.asarray(others.get("low", np.full(len(users), NAN))),
+        np.asarray(others.get("high", np.full(len(users), NAN))),
         np.asarray(others.get("lists", np.full((n_users, 1), -1))),
         np.asarray(others.get("known", np.ones(n_users, dtype=np.int64))),
         Ids.of(range(len(counts))),

@@ -32,10 +32,12 @@ LAYERS = {
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "leaks": 5,
     "facets": 5,
     "ratios": 5,
     "resampling": 5,
     "slices": 5,
+    "intervals": 5,
     "models": 4,
     "nn": 3,
     "data": 2,
@@ -63,7 +65,7 @@ DOORS = {
     "typer": {"cli"},
     "jinja2": {"htmlreport"},
     "rich": {"cli", "console", "rendering"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes"},
+    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes", "leaks"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

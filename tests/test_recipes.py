@@ -255,7 +255,7 @@ def test_resolved_is_the_recipe(tmp_path: Path) -> None:
         assert [m.build().params for m in again.models] == [m.build().params for m in recipe.models]
     learning_rate = AutoRec.mf().training.learning_rate
     assert recipe.resolved["model"][1]["training"]["learning_rate"] == learning_rate
-    assert recipe.resolved["evaluation"] == {"n": 10, "relevant": None}
+    assert recipe.resolved["evaluation"] == {"n": 10, "relevant": None, "intervals": None}
 
 
 def test_a_default_written_out_changes_nothing() -> None:

@@ -45,13 +45,15 @@ kind = "popular"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Recipes `tiny` and `other` on the same split, with numbers that are right."""
+    """Recipes `tiny` and `other` on one split, and `folds`, which is `tiny` on all of them."""
     source = write_ratings(tmp_path / "ratings.csv")
     (tmp_path / "expected").mkdir()
     for name, model in (("tiny", "bias"), ("other", "item")):
         kind = "item-ridge" if model == "item" else model
         text = RECIPE.format(source=source, kind=kind, name=model)
         (tmp_path / f"{name}.toml").write_text(text)
+    every = (tmp_path / "tiny.toml").read_text().replace("fold = 0\n", "")
+    (tmp_path / "folds.toml").write_text(every)
     return tmp_path
 
 
@@ -132,9 +134,16 @@ def test_a_failed_training_does_not_end_the_rest(
     assert "| 9 | yes |" in shown
 
 
-def test_folds_are_averaged_and_their_errors_pooled(folder: Path) -> None:
-    claim(folder, "[tiny]\ntolerance = 9.0\nfolds = 3\nbias = 1.0\nmf = 1.0\n")
+def test_the_errors_of_folds_are_pooled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim(folder, "[folds]\ntolerance = 9.0\nbias = 1.0\nmf = 1.0\n")
     assert reproduce.main(["--out", str(folder / "out.json")], folder) == 0
+    said = [line.split(": RMSE")[0] for line in capsys.readouterr().out.splitlines()[:12]]
+    assert said == [
+        f"folds: {model} (seed {seed}, fold {fold})"
+        for model in ("bias", "mf")
+        for seed in (0, 7)
+        for fold in range(3)
+    ]
     rows = rows_of(folder / "out.json")
     folds = [run(read_recipe(folder / "tiny.toml", [f"split.fold={f}"])) for f in range(3)]
     by_model: dict[str, list[Any]] = {}
@@ -147,19 +156,19 @@ def test_folds_are_averaged_and_their_errors_pooled(folder: Path) -> None:
                 for outcome in report.outcomes
                 if (outcome.plan.model, outcome.plan.seed) == (model, seed)
             ]
-            values.append(np.mean([each.metrics["rmse"] for each in runs]))
             groups.append(pooled(runs))
+            values.append(groups[-1].metrics["rmse"])
         by_model[model] = groups
-        row = rows["tiny", model]
+        row = rows["folds", model]
         assert row["found"] == pytest.approx(np.mean(values))
         assert row["sd"] == pytest.approx(np.std(values, ddof=1))
-        assert (row["folds"], row["seeds"]) == (3, [0, 7])
+        assert row["seeds"] == [0, 7]
     difference = compare(by_model, baseline="mf", rng=np.random.default_rng(0))["bias"]
-    found, expected = rows["tiny", "bias"]["less"]["mf"], difference.differences["rmse"]
+    found, expected = rows["folds", "bias"]["less"]["mf"], difference.differences["rmse"]
     assert found == pytest.approx(
         {"value": expected.value, "low": expected.low, "high": expected.high}
     )
-    assert rows["tiny", "mf"]["less"] == {}
+    assert rows["folds", "mf"]["less"] == {}
 
 
 def test_a_baseline_of_another_recipe_counts_on_the_same_split_alone(folder: Path) -> None:
@@ -213,7 +222,11 @@ def test_names_and_seeds_choose(folder: Path, capsys: pytest.CaptureFixture[str]
             "an RMSE of 'popular', and the models of tiny that have one are bias",
         ),
         ('metric = "ndcg_at_5"\nmf = 1.0', [], "metric is rmse or ndcg_at_10, not 'ndcg_at_5'"),
-        ('metric = "ndcg_at_10"\nfolds = 3\nmf = 1.0', [], "folds are pooled for RMSE alone"),
+        (
+            'recipe = "folds"\nmetric = "ndcg_at_10"\nmf = 1.0',
+            [],
+            "folds are pooled for RMSE alone",
+        ),
         ('recipe = "gone"\nmf = 1.0', [], "gone.toml: No such file"),
         ("mf = 1.0", ["--seeds", "1,1"], "seeds must be a list of different numbers"),
         ("mf = 1.0", ["--out", "table.csv"], "--out takes a .md or a .json file, not 'table.csv'"),

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recae.errors import ComparisonError, DataError, RecaeError
-from recae.evaluation import evaluate
+from recae.errors import ComparisonError, DataError, RecaeError, RecipeError
+from recae.evaluation import ERRORS, RANKING, evaluate
 from recae.nn.training import Progress
 from recae.ratings import Ratings
-from recae.recipes import Recipe, parse
+from recae.recipes import EvaluationRecipe, IntervalsRecipe, RandomSplit, Recipe, parse
 from recae.running import Listener, Outcome, Plan, Report, Untracked, run
 
 TINY_MF = {"kind": "mf", "k": 3, "training": {"steps": 4, "reports": 2}}
@@ -109,7 +110,10 @@ def test_models_are_compared_with_the_baseline(report: Report, recipe: Recipe) -
     assert spread == pytest.approx(np.std(values, ddof=1))
     difference = comparison["mf"].differences["rmse"]
     assert difference.value == pytest.approx(mean - comparison["bias"].metrics["rmse"][0])
-    assert set(comparison["popular"].differences) == {"ndcg_at_10"}
+    ranked = {f"{name}_at_10" for name in RANKING}
+    taste = {f"{name}_at_10" for name in ("novelty", "popularity_lift", "serendipity")}
+    assert set(comparison["popular"].differences) == ranked | taste
+    assert set(comparison["mf"].differences) == ranked | taste | set(ERRORS)
     assert comparison.protocol["split"] == report.split.digest
 
 
@@ -300,3 +304,45 @@ def test_training_that_diverges_says_what_to_do(recipe: Recipe) -> None:
     wild = TINY_MF | {"training": {"steps": 30, "learning_rate": 1e30, "weight_decay": 0.0}}
     with pytest.raises(RecaeError, match=r"lower training\.learning_rate"):
         run(replace(recipe, model=[wild], baseline=None, seeds=[0]))
+
+
+# --- prediction intervals
+
+
+def with_intervals(recipe: Recipe, validation: float) -> Recipe:
+    split = RandomSplit("random", test=0.2, validation=validation)
+    return replace(
+        recipe, split=split, evaluation=EvaluationRecipe(intervals=IntervalsRecipe(0.8, "constant"))
+    )
+
+
+def test_intervals_are_calibrated_on_validation_ratings(recipe: Recipe) -> None:
+    report = run(with_intervals(recipe, 0.2))
+    for outcome in report.outcomes:
+        found, answers = outcome.evaluation, outcome.evaluation.answers
+        assert answers is not None
+        if not outcome.model.predicts_stars:
+            assert "interval_coverage" not in found.metrics
+            assert np.isnan(answers.low).all()
+            continue
+        validation = report.split.validation
+        assert validation is not None
+        errors = np.abs(outcome.model.predict_at(validation) - validation.target.stars)
+        size = np.sort(errors)[ceil(0.8 * (len(errors) + 1)) - 1]
+        low = np.clip(answers.predicted - size, 0.5, 5)
+        high = np.clip(answers.predicted + size, 0.5, 5)
+        np.testing.assert_allclose(answers.low, low, rtol=1e-5)
+        np.testing.assert_allclose(answers.high, high, rtol=1e-5)
+        inside = (answers.low <= answers.stars) & (answers.stars <= answers.high)
+        assert found.metrics["interval_coverage"] == pytest.approx(inside.mean())
+        assert found.metrics["interval_width"] == pytest.approx(np.mean(high - low), rel=1e-5)
+    differences = report.comparison["mf"].differences
+    width = differences["interval_width"]
+    means = [report.comparison[name].metrics["interval_width"][0] for name in ("mf", "bias")]
+    assert width.value == pytest.approx(means[0] - means[1])
+    assert width.verdict in ("higher", "lower", "no difference")
+
+
+def test_intervals_need_validation_ratings(recipe: Recipe) -> None:
+    with pytest.raises(RecipeError, match="intervals are calibrated on validation ratings"):
+        run(with_intervals(recipe, 0.0))

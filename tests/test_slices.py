@@ -148,7 +148,7 @@ def only(runs: list[Evaluation], stars: str) -> list[Evaluation]:
         asked = run.answers
         assert asked is not None
         rows = np.flatnonzero(asked.stars == float(stars))
-        fields = ("users", "columns", "stars", "predicted", "days")
+        fields = ("users", "columns", "stars", "predicted", "days", "low", "high")
         some = replace(asked, **{name: getattr(asked, name)[rows] for name in fields})
         kept.append(replace(run, answers=some))
     return kept
@@ -223,7 +223,7 @@ def test_relevant_means_what_it_means_to_the_evaluation() -> None:
     ("changes", "why"),
     [
         ({"by": "weather"}, "there is no facet 'weather': there are activity, popularity, stars"),
-        ({"measure": "mae"}, "there is no measure 'mae': there are rmse, recall"),
+        ({"measure": "mae"}, "there is no measure 'mae': there are rmse, recall, coverage"),
         ({"baseline": "als"}, "no 'als' to compare with: there are mf, dual, other, popular"),
     ],
 )

@@ -31,6 +31,7 @@ def run(model: str, seed: int = 0, users: int = 12, **params: str) -> Any:
         run_id=f"run {number}",
         model=model,
         seed=seed,
+        fold=None,
         params=params | {"seed": str(seed), "kind": model},
         cost=Cost(float(number), 100.0),
         evaluation=Evaluation(metrics, {}, protocol, Ids.of(range(users)), by_user),

@@ -32,6 +32,7 @@ with warnings.catch_warnings():
 from recae.tracking.finding import (
     TrackedEvaluation,
     evaluations,
+    evaluations_of,
     load_run_model,
     load_run_recipe,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "TrackedEvaluation",
     "compare_url",
     "evaluations",
+    "evaluations_of",
     "load_run_model",
     "load_run_recipe",
     "open_page",

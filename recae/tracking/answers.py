@@ -8,6 +8,8 @@ items.parquet    item, ratings, title, genres, year    training ratings; the las
 
 from __future__ import annotations
 
+import io
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ import pandas as pd
 
 from recae.answers import Answers
 from recae.catalog import Catalog
-from recae.ids import Ids
+from recae.ids import Ids, Rows
 
 _RATINGS: Final = "ratings.parquet"
 _LISTS: Final = "lists.parquet"
@@ -33,6 +35,9 @@ def write_answers(answers: Answers, users: Ids, folder: Path) -> None:
         "stars": answers.stars.astype(np.float32),
         "predicted": answers.predicted.astype(np.float32),
         "days": answers.days.astype(np.float32),
+        # As they are: a rating on the border is inside, by the last bit.
+        "low": answers.low,
+        "high": answers.high,
     }
     user, place = np.nonzero(answers.lists >= 0)
     lists = {"user": people[user], "rank": place + 1, "item": things[answers.lists[user, place]]}
@@ -50,17 +55,13 @@ def read_answers(users: Ids, folder: Path) -> Answers | None:
     """What was written, stars and predictions as float32; None where nothing was."""
     if not (folder / _RATINGS).exists():
         return None
-    ratings, ranked, known, table = (
-        pd.read_parquet(folder / name) for name in (_RATINGS, _LISTS, _KNOWN, _ITEMS)
-    )
-    items = Ids.of(table["item"])
+    ratings, ranked, known = (pd.read_parquet(folder / name) for name in (_RATINGS, _LISTS, _KNOWN))
+    items, counts, catalog = _items((folder / _ITEMS).read_bytes())
     length = int(ranked["rank"].max()) if len(ranked) else 0
     lists = np.full((len(users), length), -1, dtype=np.int64)
     lists[users.find(ranked["user"]), ranked["rank"] - 1] = items.find(ranked["item"])
-    numbers = {name: ratings[name].to_numpy(np.float64) for name in ("stars", "predicted", "days")}
-    catalog = None
-    if "title" in table:
-        catalog = Catalog.of(table["item"], table["title"], table["genres"], table["year"])
+    names = ("stars", "predicted", "days", "low", "high")
+    numbers = {name: ratings[name].to_numpy(np.float64) for name in names}
     return Answers(
         users.find(ratings["user"]),
         items.find(ratings["item"]),
@@ -68,6 +69,17 @@ def read_answers(users: Ids, folder: Path) -> Answers | None:
         lists=lists,
         known=known["ratings"].to_numpy(),
         items=items,
-        counts=table["ratings"].to_numpy(),
+        counts=counts,
         catalog=catalog,
     )
+
+
+@lru_cache(maxsize=4)
+def _items(content: bytes) -> tuple[Ids, Rows, Catalog | None]:
+    """Items, training ratings and catalog; runs on one split have the same file."""
+    table = pd.read_parquet(io.BytesIO(content))
+    items, counts = Ids.of(table["item"]), table["ratings"].to_numpy()
+    if "title" not in table:
+        return items, counts, None
+    columns = (table[name] for name in ("item", "title", "genres", "year"))
+    return items, counts, Catalog.of(*columns)

@@ -62,20 +62,23 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         write_answers(evaluation.answers, evaluation.users, folder)
 
 
-def read_evaluation(client: MlflowClient, run: Run) -> Evaluation:
+def read_evaluation(client: MlflowClient, run: Run, *, answers: bool = True) -> Evaluation:
     """The evaluation of a run, equal to the one that was written.
 
-    Without answers where an earlier version kept none.
+    Without answers where they are not wanted, or an earlier version kept none.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(client.download_artifacts(run.info.run_id, _EVALUATION, scratch))
+        wanted = [_EVALUATION] if answers else [f"{_EVALUATION}/{n}" for n in (_SUMMARY, _BY_USER)]
+        # Of a folder this is the folder, of a file the file.
+        paths = [Path(client.download_artifacts(run.info.run_id, w, scratch)) for w in wanted]
+        folder = paths[0] if answers else paths[0].parent
         summary = json.loads((folder / _SUMMARY).read_text("utf-8"))
         table = pd.read_parquet(folder / _BY_USER)
         users = Ids.of(table["user"])
-        answers = read_answers(users, folder)
+        found = read_answers(users, folder) if answers else None
     by_user = {name: table[name].to_numpy() for name in table.columns if name != "user"}
     metrics = {k: math.nan if v is None else v for k, v in summary["metrics"].items()}
-    return Evaluation(metrics, summary["counts"], summary["protocol"], users, by_user, answers)
+    return Evaluation(metrics, summary["counts"], summary["protocol"], users, by_user, found)
 
 
 def log_model(

@@ -15,6 +15,7 @@ from recae.evaluation import Evaluation
 from recae.models import Recommender
 from recae.running import Cost
 from recae.tracking.artifacts import cost_of, read_evaluation, read_model, read_recipe
+from recae.tracking.labels import fold_of, params
 from recae.tracking.store import Store, explained, search
 
 
@@ -27,6 +28,8 @@ class TrackedEvaluation:
     model: str
     """The model's name in its recipe."""
     seed: int
+    fold: int | None
+    """Of a cross validation; None: the split is another one."""
     params: dict[str, str]
     """With dotted names: `kind`, `seed`, the model's own, `data.*`, `split.*`, `evaluation.*`."""
     experiment: str
@@ -41,6 +44,8 @@ def evaluations(
     runs: Sequence[str] = (),
     experiment: str | None = None,
     where: str | None = None,
+    *,
+    answers: bool = True,
 ) -> list[TrackedEvaluation]:
     """Finished runs with their evaluations, newest first.
 
@@ -48,6 +53,7 @@ def evaluations(
         them; a parent run stands for its children.
     experiment: look in this one only; without `runs`, all of its runs.
     where: all runs of which this filter of MLflow's holds, of the experiment if there is one.
+    answers: read them too, which slices need, and which takes most of the time.
 
     Without any: the newest sweep. Raises ComparisonError where an experiment or run is unknown or
     not finished or the filter finds none, RecaeError where the store holds no runs, cannot be
@@ -66,7 +72,35 @@ def evaluations(
         names = {e.experiment_id: e.name for e in experiments}
         chosen = {run.info.run_id: run for run in found}
         newest_first = sorted(chosen.values(), key=lambda run: -run.info.start_time)
-        return [_tracked_evaluation(client, run, names) for run in newest_first]
+        return [_tracked_evaluation(client, run, names, answers) for run in newest_first]
+
+
+def evaluations_of(store: Store, recipe: Mapping[str, Any]) -> list[TrackedEvaluation]:
+    """Finished runs with the settings and a seed of a resolved recipe, whichever sweep they are of,
+    newest first.
+
+    Raises ComparisonError where there are none, RecaeError where the store cannot be reached.
+    """
+    around = {key: recipe[key] for key in ("data", "split", "evaluation")}
+    wanted = {}
+    for model in recipe["model"]:
+        settings = {key: value for key, value in model.items() if key != "name"}
+        wanted[model["name"]] = {p.key: p.value for p in params(settings | around)}
+    # A cross validation without a fold is all of its folds.
+    free = {"seed", "split.fold"} if recipe["split"].get("fold") is None else {"seed"}
+    client = store.open()
+    with explained(store):
+        experiments = _experiments(client, None)
+        names = {e.experiment_id: e.name for e in experiments}
+        found = []
+        for run in _filtered(client, experiments, None):
+            settings = {key: value for key, value in run.data.params.items() if key not in free}
+            same = settings == wanted.get(run.data.tags["recae.model"])
+            if same and int(run.data.tags["recae.seed"]) in recipe["seeds"]:
+                found.append(_tracked_evaluation(client, run, names, answers=False))
+    if not found:
+        raise ComparisonError(f"no finished run in {store.name} has the settings of this recipe")
+    return found
 
 
 def _filtered(
@@ -95,13 +129,18 @@ def load_run_model(store: Store, run: str) -> Recommender:
 
 
 def load_run_recipe(store: Store, run: str) -> dict[str, Any]:
-    """The resolved recipe of a finished run, named like that of `load_run_model`.
+    """The resolved recipe of a finished run, named like that of `load_run_model`; of a cross
+    validation with the fold that is the run's.
 
     Raises RecaeError where there is no such run, or more than one.
     """
     client = store.open()
     with explained(store):
-        return read_recipe(client, _only(client, store, run))
+        found = _only(client, store, run)
+        recipe = read_recipe(client, found)
+    if (fold := fold_of(found)) is not None:
+        recipe["split"]["fold"] = fold
+    return recipe
 
 
 def _only(client: MlflowClient, store: Store, wanted: str) -> Run:
@@ -162,7 +201,7 @@ def _sweep_of(
 
 
 def _tracked_evaluation(
-    client: MlflowClient, run: Run, names: Mapping[str, str]
+    client: MlflowClient, run: Run, names: Mapping[str, str], answers: bool
 ) -> TrackedEvaluation:
     info, tags = run.info, run.data.tags
     return TrackedEvaluation(
@@ -170,10 +209,11 @@ def _tracked_evaluation(
         info.run_name,
         tags["recae.model"],
         int(tags["recae.seed"]),
+        fold_of(run),
         dict(run.data.params),
         names[info.experiment_id],
         info.experiment_id,
         datetime.fromtimestamp(info.start_time / 1000, UTC),
         cost_of(run),
-        read_evaluation(client, run),
+        read_evaluation(client, run, answers=answers),
     )

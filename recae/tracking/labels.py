@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
 
 import recae
 from recae.errors import RecaeError
@@ -52,6 +52,12 @@ def whereabouts() -> dict[str, str]:
     """Tags on where a run is being computed."""
     pid = os.getpid()
     return {"recae.host": HOST, "recae.process": process(pid) or str(pid)}
+
+
+def fold_of(run: Run) -> int | None:
+    """Which fold of a cross validation a run is; None where its split is another one."""
+    fold = run.data.tags.get("recae.fold")
+    return None if fold is None else int(fold)
 
 
 def params(settings: Mapping[str, Any]) -> list[Param]:

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from recae.errors import RecaeError
 from recae.tracking.finding import TrackedEvaluation
-from recae.tracking.store import Store, explained, search
+from recae.tracking.store import Store, explained, search, tolerated
+from recae.tracking.views import save_view
 
 _PORTS: Final = 20
 """How many ports are tried."""
@@ -38,29 +39,53 @@ def compare_url(runs: Sequence[TrackedEvaluation], base: str = "http://127.0.0.1
 
 
 def open_page(
-    store: Store, *, host: str = "127.0.0.1", port: int = 5000, open_browser: bool = True
+    store: Store,
+    experiment: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    open_browser: bool = True,
 ) -> None:
-    """Serve MLflow's page on the store until interrupted or terminated, printing its link at the
-    newest experiment. A port in use gives way to the next free one. For the main thread.
+    """Serve MLflow's page on the store until interrupted or terminated, printing its link at
+    `experiment`, or else at the newest one. A port in use gives way to the next free one. Where
+    the store is a server, only the link to its own page is given. For the main thread.
 
-    Raises RecaeError where the store is a server, is empty or cannot be reached, where no port is
-    free, and where the page does not start.
+    Raises RecaeError where there is no such experiment, the store is empty, cannot be reached or
+    has a page of another kind, where no port is free, and where the page does not start.
     """
-    if store.is_server:
+    if store.is_server and not store.name.startswith("http"):
         raise RecaeError(f"the runs are on a tracking server, which has the page: {store.name}")
-    client = store.open()
-    with explained(store):
-        newest = next(search(client), None)
-    if newest is None:
-        raise RecaeError(f"there are no tracked runs in {store.name}: train a recipe first")
+    place = _place(store, experiment)
+    if store.is_server:
+        _show(store.name.rstrip("/") + place, open_browser)
+        return
     base = f"http://{host}:{_free_port(host, port)}"
-    link = f"{base}/#/experiments/{newest.info.experiment_id}/runs?{_ML_VIEW}"
     with suppress(KeyboardInterrupt), _termination(), _server(store, base) as server:
-        print(link, flush=True)
-        if open_browser:
-            webbrowser.open(link)
+        _show(base + place, open_browser)
         server.wait()
         raise RecaeError(f"the tracking page stopped: {_last_line(store)}")
+
+
+def _place(store: Store, name: str | None) -> str:
+    """Of an experiment on the page, in the view that is kept with it."""
+    client = store.open()
+    with explained(store):
+        known = [each for each in client.search_experiments() if name in (None, each.name)]
+        newest = next(search(client, "", known), None) if known else None
+        if newest is None:
+            of = "" if name is None else f"of an experiment {name!r} "
+            raise RecaeError(f"there are no tracked runs {of}in {store.name}: train a recipe first")
+        experiment = client.get_experiment(newest.info.experiment_id)
+    place = f"/#/experiments/{experiment.experiment_id}/runs?{_ML_VIEW}"
+    with tolerated("the page opens without its columns"):
+        place += f"&viewStateShareKey={save_view(client, experiment)}"
+    return place
+
+
+def _show(link: str, open_browser: bool) -> None:
+    print(link, flush=True)
+    if open_browser:
+        webbrowser.open(link)
 
 
 def _free_port(host: str, first: int) -> int:

@@ -12,7 +12,7 @@ from mlflow.entities import Param, Run, RunTag
 from recae.errors import RecaeError
 from recae.running import Outcome, Plan
 from recae.tracking.artifacts import cost_of, read_evaluation, read_model
-from recae.tracking.labels import dataset, experiment, origin, params, whereabouts
+from recae.tracking.labels import dataset, experiment, fold_of, origin, params, whereabouts
 from recae.tracking.runs import OpenRun
 from recae.tracking.store import Store, explained, search, tolerated
 
@@ -24,7 +24,7 @@ class _Sweep:
     id: str
     experiment_id: str
     parent: str | None
-    earlier: dict[tuple[str, int], Run]
+    earlier: dict[tuple[str, int, int | None], Run]
     left: int
     """Runs that are not over yet."""
     complete: bool = True
@@ -51,7 +51,7 @@ class MlflowTracker:
         """
         if not self._resume:
             return None
-        run = self._opened(plan).earlier.get((plan.model, plan.seed))
+        run = self._opened(plan).earlier.get(_key(plan))
         if run is None or run.info.status != "FINISHED":
             return None
         with explained(self._store):
@@ -109,7 +109,7 @@ class MlflowTracker:
                 f"{self._store.name}"
             )
         earlier = {
-            (run.data.tags["recae.model"], int(run.data.tags["recae.seed"])): run
+            (run.data.tags["recae.model"], int(run.data.tags["recae.seed"]), fold_of(run)): run
             for run in runs
             if "recae.model" in run.data.tags
         }
@@ -124,35 +124,35 @@ class MlflowTracker:
 
     def _interrupted(self, plan: Plan) -> list[Run]:
         """All runs of the newest sweep of this recipe and split that neither goes on nor is
-        complete."""
-        same = (
-            f"tags.`recae.recipe_digest` = '{plan.recipe_digest}' "
-            f"and tags.`recae.split_digest` = '{plan.split_digest}'"
-        )
+        complete. Of several folds `plan` is of the first, with which the sweep began."""
+        same = f"tags.`recae.recipe_digest` = '{plan.recipe_digest}'"
         sweeps: dict[str, list[Run]] = {}
         for run in search(self._client, same):
             sweeps.setdefault(run.data.tags["recae.sweep"], []).append(run)
         for runs in sweeps.values():
             states = {run.info.status for run in runs}
-            if "RUNNING" not in states and states != {"FINISHED"}:
+            splits = {run.data.tags["recae.split_digest"] for run in runs}
+            over = "RUNNING" in states or states == {"FINISHED"}
+            if plan.split_digest in splits and not over:
                 return runs
         return []
 
     def _tracked(self, plan: Plan, sweep: _Sweep) -> OpenRun:
-        earlier = sweep.earlier.get((plan.model, plan.seed))
+        earlier = sweep.earlier.get(_key(plan))
         if earlier is not None:
             self._reopen(earlier.info.run_id)
             return OpenRun(self._client, self._store, earlier.info.run_id)
-        seeds = plan.recipe["seeds"]
         tags = _tags(plan, sweep) | {
             "recae.model": plan.model,
             "recae.kind": plan.kind,
             "recae.seed": str(plan.seed),
         }
+        if plan.fold is not None:
+            tags["recae.fold"] = str(plan.fold)
         if sweep.parent is not None:
             tags["mlflow.parentRunId"] = sweep.parent
-        name = plan.model if len(seeds) == 1 else f"{plan.model}-{plan.seed}"
-        run_id = self._client.create_run(sweep.experiment_id, tags=tags, run_name=name).info.run_id
+        run = self._client.create_run(sweep.experiment_id, tags=tags, run_name=plan.name)
+        run_id = run.info.run_id
         self._client.log_batch(run_id, params=_params(plan))
         self._client.log_inputs(run_id, [dataset(plan.data, plan.data_digest)])
         return OpenRun(self._client, self._store, run_id)
@@ -170,7 +170,12 @@ class MlflowTracker:
 
 def _size(plan: Plan) -> int:
     """How many runs the recipe of `plan` comes to."""
-    return len(plan.recipe["seeds"]) * len(plan.recipe["model"])
+    return len(plan.recipe["seeds"]) * len(plan.recipe["model"]) * plan.folds
+
+
+def _key(plan: Plan) -> tuple[str, int, int | None]:
+    """What tells the runs of a sweep apart."""
+    return plan.model, plan.seed, plan.fold
 
 
 def _tags(plan: Plan, sweep: _Sweep) -> dict[str, str]:
@@ -186,4 +191,6 @@ def _tags(plan: Plan, sweep: _Sweep) -> dict[str, str]:
 def _params(plan: Plan) -> list[Param]:
     """The model's settings under their own names, data, split and evaluation under theirs."""
     around = {key: plan.recipe[key] for key in ("data", "split", "evaluation")}
+    if plan.fold is not None:
+        around["split"] = around["split"] | {"fold": plan.fold}
     return params({"kind": plan.kind, "seed": plan.seed} | plan.params | around)

@@ -131,10 +131,11 @@ class Spaces:
         return replace(self.inner[0], model=[raw]).models[0]
 
     def split(self) -> tuple[Ratings, list[Split]]:
-        """The ratings and the inner splits. Raises DataError."""
-        data = self.inner[0].data
-        ratings = data.load()
-        return ratings, [recipe.split.split(ratings, data) for recipe in self.inner]
+        """The ratings and the inner splits, among them every fold of one. Raises DataError."""
+        ratings = self.inner[0].data.load()
+        return ratings, [
+            split for recipe in self.inner for split in recipe.splits(ratings).values()
+        ]
 
 
 def read_spaces(path: Path) -> Spaces:
