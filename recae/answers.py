@@ -7,6 +7,7 @@ number for all users hides. U users, R target ratings, N items, n the list lengt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -84,6 +85,11 @@ class Answers:
             counts,
             None if catalog is None else catalog.over(items),
         )
+
+    @cached_property
+    def listed(self) -> NDArray[np.bool_]:
+        """[R]: is the item in its user's list?"""
+        return np.asarray((self.lists[self.users] == self.columns[:, None]).any(axis=1))
 
 
 def _days(history: Ratings, target: Ratings) -> Floats:

@@ -748,7 +748,8 @@ def compare(
 ) -> None:
     """Tracked runs side by side, with the interval of each difference to the baseline."""
     from recae import console
-    from recae.report import FORMATS, Wanted, as_text
+    from recae.report import FORMATS, Wanted, as_text, heading
+    from recae.standings import told_apart
 
     if form != "table" and form not in FORMATS:
         raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
@@ -761,20 +762,23 @@ def compare(
     for path in (plot, report):
         _check_writable(path)
     wanted = Wanted(sort, metric or (), by or (), measure)
-    sliced = bool(by or report)
-    for standings in _standings(runs or [], experiment, where, baseline, force, sliced):
-        if form == "table":
+    answers = bool(by or report or form == "json")
+    several = _standings(runs or [], experiment, where, baseline, force, answers)
+    if form == "table":
+        for standings, told in zip(several, told_apart(several), strict=True):
+            if told:
+                _console().print(heading(told), style="bold", markup=False)
             console.show_comparison(_console(), standings, wanted)
-        else:
-            print(as_text(standings, wanted, form))
-        if plot is not None:
-            from recae import plots
+    else:
+        print(as_text(several, wanted, form))
+    if plot is not None:
+        from recae import plots
 
-            plots.comparison(standings.comparison).savefig(plot)
-        if report is not None:
-            from recae.htmlreport import write_html
+        plots.comparison(several[0].comparison).savefig(plot)
+    if report is not None:
+        from recae.htmlreport import write_html
 
-            write_html(standings, report, sort)
+        write_html(several[0], report, sort)
 
 
 @app.command()
@@ -794,11 +798,14 @@ def leaderboard(
 
     if form != "table" and form not in FORMATS:
         raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
-    for runs in apart(evaluations(Store(), experiment=experiment, answers=False)):
-        standings = Standings.led(runs, metric, rng=np.random.default_rng(0))
-        if form in ("csv", "json"):
-            print(as_text(standings, Wanted(sort=metric), form))
-            continue
+    several = [
+        Standings.led(runs, metric, rng=np.random.default_rng(0))
+        for runs in apart(evaluations(Store(), experiment=experiment, answers=False))
+    ]
+    if form in ("csv", "json"):
+        print(as_text(several, Wanted(sort=metric), form))
+        return
+    for standings in several:
         section = ranked(standings.comparison, standings.costs, metric)
         if form == "table":
             console.show_leaderboard(_console(), section, standings)
@@ -812,19 +819,19 @@ def _standings(
     where: str | None,
     baseline: str | None,
     force: bool,
-    sliced: bool,
+    answers: bool,
 ) -> list[Standings]:
     """Runs of the store compared; `force`: several times, those together that may be."""
     import numpy as np
 
-    from recae.standings import Standings, apart
+    from recae.standings import Standings, each_apart
     from recae.tracking import Store, evaluations
 
-    found = evaluations(Store(), runs, experiment, where, answers=sliced)
-    return [
-        Standings.of(some, None if force else baseline, rng=np.random.default_rng(0))
-        for some in (apart(found) if force else [found])
-    ]
+    found = evaluations(Store(), runs, experiment, where, answers=answers)
+    rng = np.random.default_rng(0)
+    return (
+        each_apart(found, baseline, rng=rng) if force else [Standings.of(found, baseline, rng=rng)]
+    )
 
 
 @app.command()

@@ -6,6 +6,7 @@ G groups, U users, B resamples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -77,6 +78,10 @@ class Row:
     metrics: dict[str, tuple[float, float]]
     differences: dict[str, Difference]
 
+    def metric(self, name: str) -> tuple[float, float]:
+        """One of the metrics, NaN where the group does not have it."""
+        return self.metrics.get(name, (math.nan, math.nan))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -88,6 +93,11 @@ class Comparison:
 
     def __getitem__(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
+
+    @property
+    def metrics(self) -> list[str]:
+        """What any group has: not all have codes or genres."""
+        return list(dict.fromkeys(metric for row in self.rows for metric in row.metrics))
 
 
 def compare(
@@ -114,7 +124,12 @@ def compare(
         Row(
             group,
             len(runs),
-            {metric: _spread([run.metrics[metric] for run in runs]) for metric in runs[0].metrics},
+            {
+                metric: _spread([run.metrics[metric] for run in runs])
+                for metric in runs[0].metrics
+                # Runs of an earlier version have fewer.
+                if all(metric in run.metrics for run in runs)
+            },
             {name: of[group] for name, of in differences.items() if group in of},
         )
         for group, runs in groups.items()

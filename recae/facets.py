@@ -18,6 +18,8 @@ _PARTS: Final = 4
 """Users are cut by their number of ratings into so many parts."""
 _MOST_GENRES: Final = 20
 _DAYS: Final = (1, 7, 30, 365)
+_LATE: Final = np.iinfo(np.int64).max
+"""A decade behind all others, for what has none."""
 
 
 class Facet(NamedTuple):
@@ -70,9 +72,10 @@ def _by_year(answers: Answers) -> Facet | None:
     """Items by the decade in which they appeared."""
     if answers.catalog is None or not answers.catalog.years.any():
         return None
-    decades = answers.catalog.years[answers.columns] // 10 * 10
+    years = answers.catalog.years[answers.columns]
+    decades = np.where(years == 0, _LATE, years // 10 * 10)
     values, part = np.unique(decades, return_inverse=True)
-    return _of_ratings(part, [f"{value}s" if value else "unknown" for value in values])
+    return _of_ratings(part, ["unknown" if v == _LATE else f"{v}s" for v in values])
 
 
 def _by_days(answers: Answers) -> Facet | None:
@@ -110,5 +113,6 @@ def _ranges(counts: Rows, part: Rows, parts: int) -> list[str]:
             labels.append("none")
             continue
         low, high = int(inside.min()), int(inside.max())
-        labels.append(f"{low:,} ratings" if low == high else f"{low:,} to {high:,} ratings")
+        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        labels.append(f"{span} rating{'' if high == 1 else 's'}")
     return labels

@@ -18,6 +18,10 @@ _LATEX: Final = {
     "−": r"$-$",
     "<": r"$<$",
     ">": r"$>$",
+    "|": r"\textbar{}",
+    "\n": " ",
+    # At the start of a line it would be an argument of the line break above.
+    "[": "{[}",
 }
 
 
@@ -34,8 +38,11 @@ class Section:
 
 def markdown(section: Section) -> str:
     """The table alone."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
-    lines = [section.header, ["---"] * len(section.header), *escaped]
+    head, *rows = (
+        [" ".join(cell.replace("|", "\\|").split("\n")) for cell in row]
+        for row in (section.header, *section.rows)
+    )
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -25,7 +25,7 @@ from recae.comparison import Comparison, direction
 from recae.errors import ComparisonError
 from recae.maps import Map
 from recae.rendering import titled
-from recae.slices import Bin, Slice, Sliced
+from recae.slices import Bin, Gap, Slice, Sliced, Value
 
 _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"
@@ -37,6 +37,10 @@ _DPI: Final = 150
 _REST: Final = "#c5ccd3"
 # Told apart with any colour vision (Okabe and Ito 2008), its yellow darkened for a white page.
 _KINDS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")
+_MODELS: Final = (*_KINDS, "#6a3d9a", "#4d4d4d")
+_SHAPES: Final = ("o", "s", "^")
+"""Where there are more models than colours."""
+_LEGEND: Final[dict[str, Any]] = {"frameon": False, "labelcolor": _INK}
 _YEARS: Final = "viridis"
 _FEW: Final = 10
 """Users; slices of fewer do not decide how wide a picture is."""
@@ -105,13 +109,13 @@ def comparison(compared: Comparison, metric: str = "rmse") -> Figure:
             color=colour,
             va="center",
         )
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     base = compared[compared.baseline].metrics[metric][0]
     unit = ", in stars" if metric in ("rmse", "mae") else ""
     told = {-1: "; left is better", 1: "; right is better", 0: ""}[better]
     axes.set_xlabel(
-        f"{name} less that of {compared.baseline} ({base:.4f}){unit}; "
+        f"{name} less that of {_plain(compared.baseline)} ({base:.4f}){unit}; "
         f"95 % interval over users{told}"
     )
     axes.grid(axis="x", color=_GRID)
@@ -121,33 +125,49 @@ def comparison(compared: Comparison, metric: str = "rmse") -> Figure:
 
 
 def slices(facets: Sequence[Sliced]) -> Figure:
-    """Every group's RMSE or recall in the slices of facets, with 95 % intervals over users."""
-    names = list(facets[0].slices[0].values)
+    """By slices of facets, with 95 % intervals over users: each group's RMSE or recall less the
+    baseline's; without a difference, as for one group alone, the RMSE or recall itself."""
+    names = list(_drawn(facets[0].slices[0]))
     heights = [0.9 + len(found.slices) * (0.2 + 0.12 * len(names)) for found in facets]
     figure, panels = _panels(7.2, heights)
     for axes, found in zip(panels, facets, strict=True):
         _sliced(axes, found, names)
-    panels[-1].set_xlabel(f"{titled(facets[0].measure)}; 95 % interval over users")
+    panels[-1].set_xlabel(_sliced_by_what(facets[0]))
     if len(names) > 1:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", frameon=False, labelcolor=_INK)
+        figure.legend(handles, labels, loc="outside upper left", ncols=3, **_LEGEND)
     return figure
+
+
+def _drawn(each: Slice) -> Mapping[str, Value | Gap]:
+    return each.gaps or each.values
+
+
+def _sliced_by_what(found: Sliced) -> str:
+    name = titled(found.measure)
+    if not found.slices[0].gaps:
+        return f"{name}; 95 % interval over users"
+    told = {-1: "; left is better", 1: "; right is better", 0: ""}[direction(found.measure)]
+    return f"{name} less that of {_plain(found.baseline)}; 95 % interval over users{told}"
 
 
 def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
     step = 0.7 / len(names)
-    for number, (name, colour) in enumerate(zip(names, cycle(_KINDS), strict=False)):
-        values = [each.values[name] for each in found.slices]
+    if found.slices[0].gaps:
+        axes.axvline(0, color=_INK, linewidth=1)
+    for number, (name, colour) in enumerate(zip(names, cycle(_MODELS), strict=False)):
+        values = [_drawn(each)[name] for each in found.slices]
         ys = [place + (number - (len(names) - 1) / 2) * step for place in range(len(values))]
         known = [(v.low, v.high, y) for v, y in zip(values, ys, strict=True) if np.isfinite(v.low)]
         if known:
             low, high, places = zip(*known, strict=True)
             axes.hlines(places, low, high, color=colour, linewidth=1.5)
         xs = [value.value for value in values]
-        axes.plot(xs, ys, "o", color=colour, markersize=4.5, label=name)
-    labels = [f"{each.label} ({each.ratings:,})" for each in found.slices]
+        shape = _SHAPES[number // len(_MODELS) % len(_SHAPES)]
+        axes.plot(xs, ys, shape, color=colour, markersize=4.5, label=_plain(name))
+    labels = [f"{_plain(each.label)} ({each.ratings:,})" for each in found.slices]
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     _look_at(axes, [each for each in found.slices if each.users >= _FEW] or found.slices)
     axes.grid(axis="x", color=_GRID)
     axes.set_title(f"by {found.by} (ratings)", loc="left", color=_INK, fontsize=11)
@@ -155,7 +175,7 @@ def _sliced(axes: Axes, found: Sliced, names: Sequence[str]) -> None:
 
 def _look_at(axes: Axes, slices: Sequence[Slice]) -> None:
     """As wide as these slices need: what is known of three users would hide all others."""
-    values = [value for each in slices for value in each.values.values()]
+    values = [value for each in slices for value in _drawn(each).values()]
     known = [value for value in values if np.isfinite(value.low)]
     if known:
         low, high = min(v.low for v in known), max(v.high for v in known)
@@ -167,9 +187,10 @@ def calibration(bins: Mapping[str, Sequence[Bin]]) -> Figure:
     figure, axes = _figure(6.4, 5.0)
     lowest = min(each.predicted for found in bins.values() for each in found)
     axes.axline((lowest, lowest), slope=1, color=_FAINT, linewidth=1)
-    for (name, found), colour in zip(bins.items(), cycle(_KINDS), strict=False):
+    for (name, found), colour in zip(bins.items(), cycle(_MODELS), strict=False):
         xs, ys = [each.predicted for each in found], [each.given for each in found]
-        axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=3.5, label=name)
+        label = _plain(name)
+        axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=3.5, label=label)
         known = [each for each in found if np.isfinite(each.low)]
         axes.vlines(
             [each.predicted for each in known],
@@ -357,6 +378,11 @@ def _described(axes: Axes, x: str, y: str, title: str) -> None:
     axes.set_ylabel(y)
     axes.set_title(title, loc="left", color=_INK, fontsize=11)
     axes.grid(axis="y", color=_GRID)
+
+
+def _plain(text: str) -> str:
+    """As it stands: between two dollars matplotlib reads formulas."""
+    return text.replace("$", r"\$")
 
 
 def _colour(low: float, high: float) -> str:

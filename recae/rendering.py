@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from recae.agreement import Agreement
 from recae.comparison import Comparison, Difference, Row, direction
 from recae.errors import RecaeError
 from recae.markup import Section
@@ -34,7 +35,7 @@ def records(comparison: Comparison, costs: Costs, sort: str = "rmse") -> list[di
     sign = -1 if direction(sort) > 0 else 1
 
     def place(row: Row) -> float:
-        value = row.metrics[sort][0]
+        value = row.metric(sort)[0]
         return math.inf if math.isnan(value) else sign * value
 
     return [_record(row, costs.get(row.name)) for row in sorted(comparison.rows, key=place)]
@@ -51,7 +52,7 @@ def as_records(comparison: Comparison, costs: Costs, sort: str = "rmse") -> dict
 
 def check_metric(comparison: Comparison, metric: str, what: str) -> None:
     """Raises RecaeError for an unknown metric; `what` cannot be done with it."""
-    known = comparison.rows[0].metrics
+    known = comparison.metrics
     if metric not in known:
         raise RecaeError(f"cannot {what} {metric!r}: the metrics are {', '.join(known)}")
 
@@ -94,17 +95,38 @@ def short_table(comparison: Comparison, costs: Costs, sort: str = "rmse") -> Sec
         rows.append(
             [
                 row.name,
-                _mean(row.metrics["rmse"], 4),
+                _mean(row.metric("rmse"), 4),
                 _interval(row.differences.get("rmse"), row.name == comparison.baseline),
-                _mean(row.metrics["mae"], 4),
-                _mean(row.metrics.get(f"ndcg_at_{n}"), 4),
-                _mean(row.metrics.get(f"recall_at_{n}"), 4),
-                _mean(row.metrics.get(f"item_coverage_at_{n}"), 3),
+                _mean(row.metric("mae"), 4),
+                _mean(row.metric(f"ndcg_at_{n}"), 4),
+                _mean(row.metric(f"recall_at_{n}"), 4),
+                _mean(row.metric(f"item_coverage_at_{n}"), 3),
                 number(record["seconds"], ".1f"),
                 number(record["megabytes"], ",.0f"),
             ]
         )
     return Section("", header, rows)
+
+
+def verdicts_table(comparison: Comparison, metrics: Sequence[str], sort: str = "rmse") -> Section:
+    """A line a group: each metric, its difference to the baseline, and whether that is luck.
+
+    Raises RecaeError for an unknown metric.
+    """
+    header = ["model"]
+    for metric in metrics:
+        header += [titled(metric), f"vs {comparison.baseline} (95 %)", "verdict"]
+    rows = []
+    for record in records(comparison, {}, sort):
+        row = comparison[record["model"]]
+        cells = [row.name]
+        for metric in metrics:
+            found = row.differences.get(metric)
+            cells.append(_mean(row.metric(metric), 4))
+            cells.append(_interval(found, row.name == comparison.baseline))
+            cells.append("" if found is None else found.verdict)
+        rows.append(cells)
+    return Section("Verdicts", header, rows)
 
 
 def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
@@ -113,7 +135,7 @@ def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
     header = ["rank", "model", "seeds", titled(metric), "behind (95 %)", "wins / ties / losses"]
     others = [name for name in _SHOWN if not metric.startswith(name)]
     n = comparison.protocol["n"]
-    shown = [name if name in comparison.rows[0].metrics else f"{name}_at_{n}" for name in others]
+    shown = [name if name in comparison.metrics else f"{name}_at_{n}" for name in others]
     header += [*map(titled, shown), "seconds", "MB"]
     rows = []
     for place, record in enumerate(records(comparison, costs, metric), 1):
@@ -123,8 +145,8 @@ def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
         rank = "1" if even and not math.isnan(record[metric]) else str(place)
         users = "" if found is None else f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
         cells = ["-" if math.isnan(record[metric]) else rank, row.name, str(row.runs)]
-        cells += [_mean(row.metrics[metric], 4), "" if found is None else _interval(found, False)]
-        cells += [users, *(_mean(row.metrics[name], 4) for name in shown)]
+        cells += [_mean(row.metric(metric), 4), "" if found is None else _interval(found, False)]
+        cells += [users, *(_mean(row.metric(name), 4) for name in shown)]
         cells += [number(record["seconds"], ".1f"), number(record["megabytes"], ",.0f")]
         rows.append(cells)
     return Section("", header, rows, left=2)
@@ -143,14 +165,14 @@ def differences(comparison: Comparison, metric: str, sort: str = "rmse") -> Sect
     for record in records(comparison, {}, sort):
         row = comparison[record["model"]]
         found = row.differences.get(metric)
-        cells = [row.name, _mean(row.metrics[metric], 4)]
+        cells = [row.name, _mean(row.metric(metric), 4)]
         cells.append(_interval(found, row.name == comparison.baseline))
         if found is None:
             rows.append([*cells, "", "", "", ""])
             continue
         users = f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
-        told = "<0.001" if found.p_holm < 0.001 else f"{found.p_holm:.3f}"
-        rows.append([*cells, f"{found.effect:+.2f}", users, told, found.verdict])
+        told = [f"{found.effect:+.2f}", users, p_value(found.p_holm), found.verdict]
+        rows.append([*cells, *told])
     return Section(titled(metric), header, rows)
 
 
@@ -158,8 +180,8 @@ def every_metric(comparison: Comparison) -> Section:
     """Means over seeds with their spread, a column a group."""
     header = ["metric", *(row.name for row in comparison.rows)]
     rows = [
-        [titled(metric), *(_mean(row.metrics[metric], 4) for row in comparison.rows)]
-        for metric in comparison.rows[0].metrics
+        [titled(metric), *(_mean(row.metric(metric), 4) for row in comparison.rows)]
+        for metric in comparison.metrics
     ]
     return Section("Every metric", header, rows)
 
@@ -175,7 +197,8 @@ def slices_table(found: Sliced) -> Section:
     others = [name for name in found.slices[0].values if name != found.baseline]
     # A baseline that only ranks has no RMSE to subtract: then the others stand as they are.
     against = f" less {found.baseline}" if found.slices[0].gaps else ""
-    header = [found.by, "users", "ratings", found.baseline]
+    ratings = "relevant" if found.measure == "recall" else "ratings"
+    header = [found.by, "users", ratings, found.baseline]
     header += [name + against for name in others]
     rows = [
         [
@@ -188,6 +211,56 @@ def slices_table(found: Sliced) -> Section:
         for each in found.slices
     ]
     return Section(f"{titled(found.measure)} by {found.by}", header, rows)
+
+
+def slices_overview(facets: Sequence[Sliced]) -> Section:
+    """In how many slices of each facet a group is better and worse than the baseline, by more than
+    luck. All of one measure, and with differences."""
+    first = facets[0]
+    rows = [
+        [name, *(_better_and_worse(each, name) for each in facets)] for name in first.slices[0].gaps
+    ]
+    title = f"Slices in which {titled(first.measure)} is better + or worse − than that of"
+    return Section(f"{title} {first.baseline}", ["model", *(each.by for each in facets)], rows)
+
+
+def _better_and_worse(facet: Sliced, name: str) -> str:
+    """`+3 −1 of 10`."""
+    verdicts = [each.gaps[name].verdict for each in facet.slices]
+    counts = (("+", verdicts.count("better")), ("−", verdicts.count("worse")))
+    told = " ".join(f"{sign}{count}" for sign, count in counts if count)
+    return f"{told or 0} of {len(verdicts)}"
+
+
+def agreement_tables(found: Sequence[Agreement], groups: Sequence[str]) -> list[Section]:
+    """How alike lists are, a row and a column a group: without and with regard to ranks."""
+    by_pair = {(each.one, each.other): each for each in found}
+    by_pair |= {(each.other, each.one): each for each in found}
+
+    def tabled(title: str, measure: Callable[[Agreement], float]) -> Section:
+        rows = [
+            [
+                one,
+                *(
+                    number(measure(by_pair[one, other]), ".2f") if (one, other) in by_pair else "-"
+                    for other in groups
+                ),
+            ]
+            for one in groups
+        ]
+        return Section(title, ["model", *groups], rows)
+
+    return [
+        tabled("Items in both lists, of those in either", lambda each: each.overlap),
+        tabled("The same, the first places weighing most", lambda each: each.rank_biased),
+    ]
+
+
+def p_value(p: float, *, sign: bool = False) -> str:
+    """To three digits; `sign`: with = or < in front."""
+    if p < 0.001:
+        return "< 0.001" if sign else "<0.001"
+    return f"= {p:.3f}" if sign else f"{p:.3f}"
 
 
 def titled(metric: str) -> str:
@@ -231,9 +304,8 @@ def number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def _mean(value: tuple[float, float] | None, digits: int) -> str:
-    """Of a metric that pooled folds lack: nothing."""
-    mean, spread = value or (math.nan, math.nan)
+def _mean(value: tuple[float, float], digits: int) -> str:
+    mean, spread = value
     if math.isnan(mean):
         return "-"
     if math.isnan(spread):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
+from recae.agreement import agreements
 from recae.errors import ComparisonError
 from recae.markup import Section, csv_text, latex, markdown
 from recae.rendering import (
@@ -18,7 +19,7 @@ from recae.rendering import (
     to_json,
 )
 from recae.slices import Sliced, sliced
-from recae.standings import Standings
+from recae.standings import Standings, told_apart
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,17 @@ def sections(standings: Standings, wanted: Wanted) -> list[Section]:
     return found + [slices_table(each) for each in _slices(standings, wanted)]
 
 
-def as_text(standings: Standings, wanted: Wanted, form: str) -> str:
-    """One of `FORMATS`. Raises what `sections` raises."""
-    return FORMATS[form](standings, wanted)
+def as_text(several: Sequence[Standings], wanted: Wanted, form: str) -> str:
+    """One of `FORMATS`; of several comparisons each below what keeps it apart.
+
+    Raises what `sections` raises.
+    """
+    return FORMATS[form](several, wanted)
+
+
+def heading(told: Mapping[str, Any]) -> str:
+    """What keeps a comparison apart from others, in words; empty where it is the only one."""
+    return "Scored with " + ", ".join(f"{k} {v}" for k, v in told.items()) if told else ""
 
 
 def _slices(standings: Standings, wanted: Wanted) -> list[Sliced]:
@@ -74,19 +83,42 @@ def in_markup(found: Sequence[Section], form: str) -> str:
     )
 
 
-def _json(standings: Standings, wanted: Wanted) -> str:
-    return to_json(
-        as_records(standings.comparison, standings.costs, wanted.sort)
-        | {
-            "settings": standings.settings,
-            "slices": [asdict(each) for each in _slices(standings, wanted)],
-            "runs": {name: [run.run_id for run in of] for name, of in standings.groups.items()},
-        }
+def _marked(form: str) -> Callable[[Sequence[Standings], Wanted], str]:
+    def written(several: Sequence[Standings], wanted: Wanted) -> str:
+        _, title = _MARKUPS[form]
+        parts = []
+        for standings, told in zip(several, told_apart(several), strict=True):
+            parts += [title.format(heading(told)).rstrip("\n")] if told else []
+            parts.append(in_markup(sections(standings, wanted), form))
+        return "\n\n".join(parts)
+
+    return written
+
+
+def _json(several: Sequence[Standings], wanted: Wanted) -> str:
+    found = [_everything(standings, wanted) for standings in several]
+    return to_json(found if len(found) > 1 else found[0])
+
+
+def _everything(standings: Standings, wanted: Wanted) -> dict[str, Any]:
+    agreed = agreements(standings.evaluations) if standings.answered else []
+    return as_records(standings.comparison, standings.costs, wanted.sort) | {
+        "settings": standings.settings,
+        "slices": [asdict(each) for each in _slices(standings, wanted)],
+        "agreement": [asdict(each) for each in agreed],
+        "runs": {name: [run.run_id for run in of] for name, of in standings.groups.items()},
+    }
+
+
+def _csv(several: Sequence[Standings], wanted: Wanted) -> str:
+    """What keeps comparisons apart is columns in front."""
+    return csv_text(
+        [
+            told | record
+            for standings, told in zip(several, told_apart(several), strict=True)
+            for record in records(standings.comparison, standings.costs, wanted.sort)
+        ]
     )
-
-
-def _csv(standings: Standings, wanted: Wanted) -> str:
-    return csv_text(records(standings.comparison, standings.costs, wanted.sort))
 
 
 _MARKUPS: Final[dict[str, tuple[Callable[[Section], str], str]]] = {
@@ -95,10 +127,10 @@ _MARKUPS: Final[dict[str, tuple[Callable[[Section], str], str]]] = {
 }
 """Name -> what writes a table, and the title above it."""
 
-FORMATS: Final[dict[str, Callable[[Standings, Wanted], str]]] = {
-    "md": lambda standings, wanted: in_markup(sections(standings, wanted), "md"),
+FORMATS: Final[dict[str, Callable[[Sequence[Standings], Wanted], str]]] = {
+    "md": _marked("md"),
     "csv": _csv,
     "json": _json,
-    "latex": lambda standings, wanted: in_markup(sections(standings, wanted), "latex"),
+    "latex": _marked("latex"),
 }
 """Name -> what writes it."""

@@ -76,6 +76,7 @@ class Bin:
     """Ratings for which about the same was predicted, and what was given."""
 
     ratings: int
+    """Predictions here, of all runs together."""
     predicted: float
     """Mean, in stars."""
     given: float
@@ -102,7 +103,7 @@ def sliced(
     where the groups were not scored alike, an evaluation has no answers, and for unknown names.
     """
     _check(groups, by, baseline, measure)
-    first = _answers(next(iter(groups.values()))[0])
+    first = answers_of(next(iter(groups.values()))[0])
     facet = FACETS[by](first)
     if facet is None:
         return None
@@ -117,20 +118,21 @@ def sliced(
         name: Ratio.of([_summed(run, facet, measure) for run in runs], root=measure == "rmse")
         for name, runs in able.items()
     }
-    counts = next(iter(parts.values())).counts
-    values = {name: _values(part) for name, part in parts.items()}
-    gaps = _gaps(parts, baseline, measure)
-    slices = [
-        Slice(
-            label,
-            int(np.count_nonzero(counts[:, place])),
-            int(counts[:, place].sum()),
-            {name: of[place] for name, of in values.items()},
-            {name: of[place] for name, of in gaps.items()},
+    # Nothing is tested where nothing was asked: empty slices must not cost the others power.
+    asked = np.flatnonzero(next(iter(parts.values())).users)
+    parts = {name: part.take(asked) for name, part in parts.items()}
+    labels = [facet.labels[place] for place in asked]
+    return Sliced(by, measure, baseline, _slices(labels, parts, baseline, measure))
+
+
+def answers_of(run: Evaluation) -> Answers:
+    """What it was answered. Raises ComparisonError where that was not kept."""
+    if run.answers is None:
+        raise ComparisonError(
+            "an evaluation without answers tells of no single rating or list: it was pooled, or "
+            "kept by a version that kept none; train it again"
         )
-        for place, label in enumerate(facet.labels)
-    ]
-    return Sliced(by, measure, baseline, [each for each in slices if each.ratings])
+    return run.answers
 
 
 def calibration(runs: Sequence[Evaluation], bins: int = 10) -> list[Bin]:
@@ -139,25 +141,26 @@ def calibration(runs: Sequence[Evaluation], bins: int = 10) -> list[Bin]:
     Predictions are cut into `bins` equal parts of the scale; empty ones are left out. Raises
     ComparisonError for a model that only ranks and evaluations without answers.
     """
-    answers = [_answers(run) for run in runs]
+    answers = [answers_of(run) for run in runs]
     if any(np.isnan(each.predicted).any() for each in answers):
         raise ComparisonError("a model that only ranks predicts no stars to calibrate")
     low, high = runs[0].protocol["scale"]
     predicted = np.concatenate([each.predicted for each in answers])
     given = np.concatenate([each.stars for each in answers])
+    # A user stays one, in however many runs.
     users = np.concatenate([each.users for each in answers])
     place = np.clip(((predicted - low) / (high - low) * bins).astype(int), 0, bins - 1)
     found = []
     for number in np.unique(place):
         inside = place == number
-        weights = given[inside], np.ones(int(inside.sum()))
-        sums, counts = (np.bincount(users[inside], w)[:, None].astype(np.float64) for w in weights)
+        stars = given[inside]
+        sums = np.bincount(users[inside], stars)[:, None].astype(np.float64)
+        counts = np.bincount(users[inside])[:, None].astype(np.float64)
         ratio = Ratio.of([(sums, counts)], root=False)
         half = float(ratio.half_width[0])
         mean = float(ratio.values[0])
         means = float(predicted[inside].mean()), mean
-        # Each rating is there once a run.
-        found.append(Bin(int(inside.sum()) // len(runs), *means, mean - half, mean + half))
+        found.append(Bin(int(inside.sum()), *means, mean - half, mean + half))
     return found
 
 
@@ -180,26 +183,37 @@ def _check(
     common_protocol(groups)
 
 
-def _answers(run: Evaluation) -> Answers:
-    if run.answers is None:
-        raise ComparisonError(
-            "an evaluation without answers cannot be sliced: it was pooled, or kept by a version "
-            "that kept none; train it again"
+def _slices(
+    labels: Sequence[str], parts: Mapping[str, Ratio], baseline: str, measure: str
+) -> list[Slice]:
+    counts = next(iter(parts.values())).counts
+    values = {name: _values(part, measure) for name, part in parts.items()}
+    gaps = _gaps(parts, baseline, measure)
+    return [
+        Slice(
+            label,
+            int(np.count_nonzero(counts[:, place])),
+            int(counts[:, place].sum()),
+            {name: of[place] for name, of in values.items()},
+            {name: of[place] for name, of in gaps.items()},
         )
-    return run.answers
+        for place, label in enumerate(labels)
+    ]
 
 
 def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats]:
     """Sums and counts by user and slice: [U, S] each."""
-    answers = _answers(run)
+    answers = answers_of(run)
     if measure == "rmse":
         values, counted = (answers.predicted - answers.stars) ** 2, np.ones(len(answers.stars))
     elif measure == "coverage":
         inside = (answers.low <= answers.stars) & (answers.stars <= answers.high)
         values, counted = inside.astype(np.float64), np.ones(len(answers.stars))
     else:
-        counted = (answers.stars >= run.protocol["relevant"]).astype(np.float64)
-        values = counted * _listed(answers)
+        # As `evaluate` compares them: 3.3 stars as float32 are fewer than 3.3.
+        relevant = np.float32(run.protocol["relevant"])
+        counted = (answers.stars.astype(np.float32) >= relevant).astype(np.float64)
+        values = counted * answers.listed
     n_slices = len(facet.labels)
     cells = answers.users[facet.places] * n_slices + facet.slices
     shape = (len(run.users), n_slices)
@@ -209,14 +223,6 @@ def _summed(run: Evaluation, facet: Facet, measure: str) -> tuple[Floats, Floats
         return np.asarray(summed.reshape(shape), dtype=np.float64)
 
     return by_cell(values), by_cell(counted)
-
-
-def _listed(answers: Answers) -> NDArray[np.bool_]:
-    """[R]: is the item in the user's list?"""
-    n = len(answers.items)
-    user, place = np.nonzero(answers.lists >= 0)
-    listed = user * n + answers.lists[user, place]
-    return np.isin(answers.users * n + answers.columns, listed)
 
 
 def _gaps(parts: Mapping[str, Ratio], baseline: str, measure: str) -> dict[str, list[Gap]]:
@@ -236,9 +242,13 @@ def _gaps(parts: Mapping[str, Ratio], baseline: str, measure: str) -> dict[str, 
     }
 
 
-def _values(ratio: Ratio) -> list[Value]:
-    pairs = zip(ratio.values.tolist(), ratio.half_width.tolist(), strict=True)
-    return [Value(value, value - half, value + half) for value, half in pairs]
+def _values(ratio: Ratio, measure: str) -> list[Value]:
+    """No error is below 0, no share outside 0 to 1; where no interval is known it is infinite."""
+    most = np.inf if measure == "rmse" else 1.0
+    half = ratio.half_width
+    low = np.where(np.isfinite(half), np.maximum(ratio.values - half, 0), -np.inf)
+    high = np.where(np.isfinite(half), np.minimum(ratio.values + half, most), np.inf)
+    return [Value(*each) for each in np.stack([ratio.values, low, high], axis=1).tolist()]
 
 
 def _gap(value: float, half: float, p: float, better: int) -> Gap:

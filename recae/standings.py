@@ -92,7 +92,12 @@ class Standings:
     def headline(self) -> list[str]:
         """The metrics that are told of first: pooled folds have no lists."""
         usual = ["rmse", f"ndcg_at_{self.comparison.protocol['n']}"]
-        return [metric for metric in usual if metric in self.comparison.rows[0].metrics]
+        return [metric for metric in usual if metric in self.comparison.metrics]
+
+    @property
+    def answered(self) -> bool:
+        """Are there answers of all? Pooled folds and runs of an earlier version have none."""
+        return all(each.answers is not None for some in self.evaluations.values() for each in some)
 
     @property
     def costs(self) -> dict[str, Cost]:
@@ -110,6 +115,34 @@ class Standings:
             for key in names
         }
         return {key: of for key, of in found.items() if len(set(of.values())) > 1}
+
+
+def each_apart(
+    runs: Sequence[TrackedEvaluation], baseline: str | None, *, rng: np.random.Generator
+) -> list[Standings]:
+    """Runs that cannot all be compared, in comparisons of those that can; against `baseline` where
+    that is among them. Raises ComparisonError where it is nowhere."""
+    parts = apart(runs)
+    having = [baseline in {*group_names(some), *(run.model for run in some)} for some in parts]
+    if not any(having):
+        # Refused by the first, unless it is none.
+        having[0] = True
+    return [
+        Standings.of(some, baseline if here else None, rng=rng)
+        for some, here in zip(parts, having, strict=True)
+    ]
+
+
+def told_apart(several: Sequence[Standings]) -> list[dict[str, Any]]:
+    """What keeps comparisons apart: for each, what the protocol of another has differently."""
+    protocols = [
+        each.comparison.protocol | {"users": len(each.runs[0].evaluation.users)} for each in several
+    ]
+    names = dict.fromkeys(name for protocol in protocols for name in protocol)
+    differing = [
+        name for name in names if any(p.get(name) != protocols[0].get(name) for p in protocols)
+    ]
+    return [{name: protocol.get(name) for name in differing} for protocol in protocols]
 
 
 def apart(runs: Sequence[TrackedEvaluation]) -> list[list[TrackedEvaluation]]:
@@ -137,7 +170,9 @@ def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
             kinds = list(dict.fromkeys(_settings(params) for params in same))
             names.append(f"{run.model} ({kinds.index(_settings(run.params)) + 1})")
             continue
-        names.append(" ".join([run.model, *(f"{key}={run.params.get(key)}" for key in differing)]))
+        names.append(
+            " ".join([run.model, *(f"{key}={run.params.get(key, '-')}" for key in differing)])
+        )
     return names
 
 

@@ -11,6 +11,7 @@ from recae import plots
 from recae.comparison import Comparison, Difference, Row
 from recae.errors import ComparisonError
 from recae.maps import Map
+from recae.slices import Bin, Gap, Slice, Sliced, Value
 
 
 def told(value: float, low: float, high: float) -> Difference:
@@ -133,3 +134,44 @@ def test_latent_by_year_has_a_scale_and_needs_no_names(tmp_path: Path) -> None:
     assert not axes.texts
     assert bar.get_ylabel() == "year"
     assert [len(dots.get_offsets()) for dots in axes.collections] == [1, 4]
+
+
+def sliced_by(by: str, names: list[str], *, gaps: bool) -> Sliced:
+    slices = [
+        Slice(
+            label,
+            users,
+            50,
+            {name: Value(0.9, 0.8, 1.0) for name in ["mf", *names]},
+            {name: Gap(-0.1, -0.2, 0.0, 0.01, "better") for name in names if gaps},
+        )
+        for label, users in (("few", 3), ("many", 30))
+    ]
+    return Sliced(by, "rmse", "mf", slices)
+
+
+def test_slices_show_differences_where_there_are_some(tmp_path: Path) -> None:
+    figure = plots.slices([sliced_by("stars", ["a", "b"], gaps=True)])
+    assert "RMSE less that of mf; 95 % interval over users; left is better" in words(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert saved(figure, tmp_path).startswith(b"\x89PNG")
+    alone = plots.slices([sliced_by("stars", [], gaps=True)])
+    assert "RMSE; 95 % interval over users" in words(alone)
+    assert not alone.legends
+
+
+def test_a_ninth_model_looks_otherwise() -> None:
+    figure = plots.slices([sliced_by("stars", list("abcdefghi"), gaps=True)])
+    looks = [(line.get_color(), line.get_marker()) for line in figure.axes[0].lines[1:]]
+    assert len(set(looks)) == len(looks) == 9
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    """Half a formula between dollars used to end in a traceback of matplotlib's."""
+    name = r"$\frac{a$"
+    figure = plots.slices([sliced_by("stars", [name], gaps=True)])
+    saved(figure, tmp_path)
+    one, other = row(name, 0.9, None), row(f"{name} k=2", 0.8, (-0.1, -0.2, 0.0))
+    assert saved(plots.comparison(Comparison(name, [one, other], {"n": 10})), tmp_path)
+    bins = [Bin(3, 2.0, 2.1, 1.9, 2.3)]
+    assert saved(plots.calibration({name: bins, "other": bins}), tmp_path)

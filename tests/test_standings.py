@@ -5,22 +5,137 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from recae.standings import group_names
+import numpy as np
+import pytest
+
+from recae.errors import ComparisonError
+from recae.evaluation import Evaluation
+from recae.ids import Ids
+from recae.running import Cost
+from recae.standings import Standings, apart, each_apart, group_names, told_apart
+
+PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}
+_MADE = iter(range(10_000))
 
 
-def run(model: str, **params: str) -> Any:
-    return SimpleNamespace(model=model, params=params)
+def run(model: str, seed: int = 0, users: int = 12, **params: str) -> Any:
+    """A run as it comes from a store; what begins with `protocol_` is of its evaluation."""
+    number = next(_MADE)
+    rng = np.random.default_rng(number)
+    told = {k: params.pop(k) for k in list(params) if k.startswith("protocol_")}
+    protocol = PROTOCOL | {key.removeprefix("protocol_"): value for key, value in told.items()}
+    lists = rng.random(users)
+    by_user = {"ndcg_at_3": lists}
+    metrics = {"rmse": float("nan"), "ndcg_at_3": float(lists.mean())}
+    return SimpleNamespace(
+        run_id=f"run {number}",
+        model=model,
+        seed=seed,
+        fold=None,
+        params=params | {"seed": str(seed), "kind": model},
+        cost=Cost(float(number), 100.0),
+        evaluation=Evaluation(metrics, {}, protocol, Ids.of(range(users)), by_user),
+    )
+
+
+def standings(runs: list[Any], baseline: str | None = None) -> Standings:
+    return Standings.of(runs, baseline, rng=np.random.default_rng(0), resamples=50)
 
 
 def test_runs_that_differ_by_seed_are_one_group() -> None:
-    runs = [run("mf", k="8", seed="0"), run("mf", k="8", seed="1"), run("bias", seed="0")]
+    runs = [run("mf", k="8"), run("mf", 1, k="8"), run("bias")]
     assert group_names(runs) == ["mf", "mf", "bias"]
 
 
 def test_runs_with_other_settings_are_groups_of_their_own() -> None:
-    runs = [
-        run("mf", k="8", lr="1", seed="0"),
-        run("mf", k="4", lr="1", seed="0"),
-        run("bias", seed="0"),
-    ]
+    runs = [run("mf", k="8", lr="1"), run("mf", k="4", lr="1"), run("bias")]
     assert group_names(runs) == ["mf k=8", "mf k=4", "bias"]
+
+
+def test_a_setting_that_an_earlier_version_did_not_have() -> None:
+    runs = [run("mf", k="8", clip="None"), run("mf", k="8")]
+    assert group_names(runs) == ["mf clip=None", "mf clip=-"]
+
+
+def test_many_settings_become_a_number_the_newest_first() -> None:
+    new = dict.fromkeys("abcd", "1")
+    old = dict.fromkeys("abcd", "0")
+    runs = [run("mf", **new), run("mf", 1, **old), run("mf", 1, **new), run("mf", **old)]
+    assert group_names(runs) == ["mf (1)", "mf (2)", "mf (1)", "mf (2)"]
+
+
+def test_the_newest_of_runs_alike_is_kept_and_the_others_are_counted() -> None:
+    runs = [run("mf"), run("bias"), run("mf", 1), run("mf"), run("mf", 1), run("mf")]
+    found = standings(runs)
+    assert found.groups == {"mf": [runs[0], runs[2]], "bias": [runs[1]]}
+    assert found.repeats == 3
+    assert found.runs == [runs[0], runs[2], runs[1]]
+    assert found.comparison["mf"].runs == 2
+    assert found.costs["mf"].seconds == (runs[0].cost.seconds + runs[2].cost.seconds) / 2
+    assert found.evaluations["bias"] == [runs[1].evaluation]
+
+
+def test_what_is_compared_with() -> None:
+    assert standings([run("bias"), run("mf")]).comparison.baseline == "mf"
+    assert standings([run("bias"), run("als")]).comparison.baseline == "bias"
+    runs = [run("bias"), run("mf", k="8"), run("mf", k="4"), run("als", k="2")]
+    assert standings(runs).comparison.baseline == "bias"
+    assert standings(runs, "als").comparison.baseline == "als"
+    assert standings(runs, "mf k=4").comparison.baseline == "mf k=4"
+
+
+def test_a_model_with_several_groups_is_no_baseline() -> None:
+    runs = [run("bias"), run("mf", k="8"), run("mf", k="4")]
+    with pytest.raises(ComparisonError, match="'mf' stands for 2 groups: name one of 'mf k=8', "):
+        standings(runs, "mf")
+    with pytest.raises(ComparisonError, match="no 'ease' to compare with: there are bias, mf k=8"):
+        standings(runs, "ease")
+
+
+def test_settings_that_several_have_and_that_differ() -> None:
+    runs = [
+        run("mf", k="8", lr="1", own="x", **{"data.source": "here"}),
+        run("als", k="16", lr="1", **{"data.source": "here"}),
+        run("bias", **{"data.source": "here"}),
+    ]
+    assert standings(runs).settings == {"k": {"mf": "8", "als": "16"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"protocol_split": "other"}, "split differs"),
+        ({"protocol_scale": [0.5, 5.0]}, "scale differs"),
+        ({"protocol_candidates": "a hundred"}, "candidates differs"),
+        ({"protocol_averaging": "over users"}, "averaging differs"),
+        ({"users": 13}, "were scored on different users"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused_and_stand_apart(
+    changes: dict[str, Any], what: str
+) -> None:
+    runs = [run("mf"), run("dual", **changes), run("bias")]
+    with pytest.raises(ComparisonError, match=what):
+        standings(runs)
+    assert apart(runs) == [[runs[0], runs[2]], [runs[1]]]
+
+
+def test_each_is_compared_with_the_baseline_where_it_is_there() -> None:
+    rng = np.random.default_rng(0)
+    runs = [run("mf"), run("als"), run("bias", protocol_n=2), run("mf", protocol_n=2)]
+    for each in (runs[2], runs[3]):
+        by_user = each.evaluation.by_user
+        each.evaluation.metrics["ndcg_at_2"] = each.evaluation.metrics["ndcg_at_3"]
+        by_user["ndcg_at_2"] = by_user["ndcg_at_3"]
+    found = each_apart(runs, "als", rng=rng)
+    assert [each.comparison.baseline for each in found] == ["als", "mf"]
+    assert told_apart(found) == [{"n": 3}, {"n": 2}]
+    assert [each.comparison.baseline for each in each_apart(runs, None, rng=rng)] == ["mf", "mf"]
+    with pytest.raises(ComparisonError, match="no 'ease' to compare with: there are mf, als"):
+        each_apart(runs, "ease", rng=rng)
+
+
+def test_other_users_keep_comparisons_apart_too() -> None:
+    found = each_apart([run("mf"), run("mf", users=13)], None, rng=np.random.default_rng(0))
+    assert told_apart(found) == [{"users": 12}, {"users": 13}]
+    assert told_apart(found[:1]) == [{}]
