@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from safetensors.numpy import load_file
 
-from recae.errors import ComparisonError, RecaeError
+from recae.errors import ComparisonError, DataError, RecaeError
 from recae.nn.training import Progress
 from recae.recipes import Recipe, parse
 from recae.running import Listener, Outcome, Plan, run
@@ -188,6 +188,15 @@ def test_evaluations_come_back_as_they_were(store: Store, tmp_path: Path) -> Non
         assert ours.cost.seconds == pytest.approx(outcome.cost.seconds)
         assert ours.experiment == "ratings.csv random"
     assert found[0].started.timestamp() == pytest.approx(time.time(), abs=120)
+
+
+@pytest.mark.parametrize("name", ["by_user.parquet", "ratings.parquet", "evaluation.json"])
+def test_a_damaged_evaluation_is_one_sentence(name: str, store: Store, tmp_path: Path) -> None:
+    report = run(recipe(tmp_path, BIAS), tracker=MlflowTracker(store))
+    run_id = str(report.outcomes[0].run_id)
+    (store.artifacts / run_id / "artifacts" / "evaluation" / name).write_text("{}")
+    with pytest.raises(DataError, match=f"the evaluation of run {run_id} is damaged"):
+        evaluations(store)
 
 
 def test_text_ids_come_back(store: Store, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import recae
+from recae.errors import DataError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
 from recae.models import Recommender, load_model
@@ -66,19 +67,29 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 def read_evaluation(client: MlflowClient, run: Run, *, answers: bool = True) -> Evaluation:
     """The evaluation of a run, equal to the one that was written.
 
-    Without answers where they are not wanted, or an earlier version kept none.
+    Without answers where they are not wanted, or an earlier version kept none. Raises DataError for
+    a damaged one.
     """
     with tempfile.TemporaryDirectory() as scratch:
         wanted = [_EVALUATION] if answers else [f"{_EVALUATION}/{n}" for n in (_SUMMARY, _BY_USER)]
         # Of a folder this is the folder, of a file the file.
         paths = [Path(client.download_artifacts(run.info.run_id, w, scratch)) for w in wanted]
-        folder = paths[0] if answers else paths[0].parent
-        summary = json.loads((folder / _SUMMARY).read_text("utf-8"))
-        table = pd.read_parquet(folder / _BY_USER)
-        users = Ids.of(table["user"])
-        found = read_answers(users, folder) if answers else None
+        try:
+            return _evaluation(paths[0] if answers else paths[0].parent, answers=answers)
+        except (KeyError, ValueError) as trouble:
+            raise DataError(
+                f"the evaluation of run {run.info.run_id} is damaged or of another version: "
+                f"{trouble}; leave the run out, or train it again"
+            ) from None
+
+
+def _evaluation(folder: Path, *, answers: bool) -> Evaluation:
+    summary = json.loads((folder / _SUMMARY).read_text("utf-8"))
+    table = pd.read_parquet(folder / _BY_USER)
+    users = Ids.of(table["user"])
     by_user = {name: table[name].to_numpy() for name in table.columns if name != "user"}
     metrics = {k: math.nan if v is None else v for k, v in summary["metrics"].items()}
+    found = read_answers(users, folder) if answers else None
     return Evaluation(metrics, summary["counts"], summary["protocol"], users, by_user, found)
 
 

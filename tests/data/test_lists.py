@@ -19,7 +19,7 @@ WANTED = [(0, 5, 1.0), (0, 7, 1.0), (0, 12, 1.0), (1, 5, 1.0), (1, 12, 1.0), (2,
 
 @pytest.mark.parametrize(
     "content",
-    [LISTS, LISTS.replace("\n", " \r\n"), "\ufeff" + LISTS, gzip.compress(LISTS.encode()),
+    [LISTS, LISTS.replace("\n", " \r\n"), "\ufeff" + LISTS, gzip.compress(LISTS.encode(), mtime=0),
      LISTS.replace(" ", "\t"), LISTS + "9\n"],
 )  # fmt: skip
 def test_lists_are_likes(content: str | bytes, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_lists_are_likes(content: str | bytes, tmp_path: Path) -> None:
 
 def test_the_lists_of_a_folder_are_read_together(tmp_path: Path) -> None:
     write(tmp_path, "0 5 7\n1 5\n", "train.txt")
-    write(tmp_path, gzip.compress(b"0 12\n2 7\n1 12\n"), "test.txt.gz")
+    write(tmp_path, gzip.compress(b"0 12\n2 7\n1 12\n", mtime=0), "test.txt.gz")
     write(tmp_path, "about these lists", "README")
     assert triples(recae.data.load(tmp_path, layout="lists")) == WANTED
     facts = recae.data.describe(tmp_path, layout="lists")
