@@ -29,8 +29,8 @@ from reproduce import HERE, Target, read_targets
 from recae.comparison import compare, replicates
 from recae.errors import RecaeError
 from recae.recipes import read_recipe, read_toml
-from recae.rendering import to_json
-from recae.standings import Standings
+from recae.reports.rendering import to_json
+from recae.reports.standings import Standings
 from recae.tracking import Store, TrackedEvaluation, evaluations, evaluations_of
 
 RESULTS: Final = HERE / "results"

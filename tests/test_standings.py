@@ -11,8 +11,8 @@ import pytest
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
+from recae.reports.standings import Standings, apart, each_apart, group_names, told_apart
 from recae.running import Cost
-from recae.standings import Standings, apart, each_apart, group_names, told_apart
 
 PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}
 _MADE = iter(range(10_000))
