@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
+from recae.rendering import leaderboard
 from recae.running import Cost
 from recae.standings import Standings, apart, each_apart, group_names, told_apart
 
@@ -139,3 +141,26 @@ def test_other_users_keep_comparisons_apart_too() -> None:
     found = each_apart([run("mf"), run("mf", users=13)], None, rng=np.random.default_rng(0))
     assert told_apart(found) == [{"users": 12}, {"users": 13}]
     assert told_apart(found[:1]) == [{}]
+
+
+def board(metric: str, by_user: bool, shift: float) -> list[tuple[str, ...]]:
+    """Rank and model of a leaderboard of three: a and b alike, c other."""
+    runs = [run(model) for model in "abc"]
+    for place, each in enumerate(runs):
+        values = np.full(12, 0.5) + shift * (place == 2) + 1e-3 * place * (-1) ** np.arange(12)
+        told = {**each.evaluation.metrics, metric: float(values.mean()) + 1e-6 * place}
+        own = {**each.evaluation.by_user, **({metric: values} if by_user else {})}
+        each.evaluation = replace(each.evaluation, metrics=told, by_user=own)
+    led = Standings.led(runs, metric, rng=np.random.default_rng(0))
+    return [(row[0], row[1]) for row in leaderboard(led.comparison, led.costs, metric).rows]
+
+
+def test_the_first_of_a_leaderboard_leads_where_neither_way_is_better() -> None:
+    assert board("novelty_at_3", True, 0.2)[0] == ("1", "c")
+    assert board("novelty_at_3", True, -0.2)[-1] == ("3", "c")
+
+
+def test_ranks_are_shared_by_those_that_a_test_cannot_tell_apart() -> None:
+    assert [rank for rank, _ in board("novelty_at_3", True, -0.2)] == ["1", "1", "3"]
+    # A metric of all lists together is no mean over users: nothing is tested.
+    assert [rank for rank, _ in board("gini_at_3", False, -0.2)] == ["1", "2", "3"]
