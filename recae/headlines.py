@@ -57,7 +57,8 @@ def _worth(found: Difference, baseline: str) -> str:
     within = f" (95 % interval {found.low:+.4f} to {found.high:+.4f})"
     return (
         f"{abs(found.value):.4f} {side} {baseline}{'' if math.isnan(found.low) else within}: "
-        f"better for {found.wins:,} of {users:,} users, worse for {found.losses:,}. {luck} (p {p_value(found.p_holm, sign=True)})."
+        f"better for {found.wins:,} of {users:,} users, worse for {found.losses:,}. "
+        f"{luck} (p {p_value(found.p_holm, sign=True)})."
     )
 
 

@@ -130,8 +130,9 @@ def verdicts_table(comparison: Comparison, metrics: Sequence[str], sort: str = "
 
 
 def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
-    """The best first, with what each is behind the first; whoever is tested and not told from
-    it shares its rank. The comparison's baseline is the first. Raises RecaeError for an unknown metric."""
+    """The best first, with what each is behind the first; whoever is tested and not told from it
+    shares its rank. The comparison's baseline is the first. Raises RecaeError for an unknown
+    metric."""
     header = ["rank", "model", "seeds", titled(metric), "behind (95 %)", "wins / ties / losses"]
     others = [name for name in _SHOWN if not metric.startswith(name)]
     n = comparison.protocol["n"]

@@ -55,13 +55,15 @@ class Standings:
 
     @classmethod
     def led(
-        cls, runs: Sequence[TrackedEvaluation], metric: str, *, rng: np.random.Generator
+        cls, runs: Sequence[TrackedEvaluation], metric: str | None, *, rng: np.random.Generator
     ) -> Standings:
-        """Against the group that is best by `metric`, larger being better unless it is an error.
+        """Against the group that is best by `metric`, larger being better unless it is an error;
+        none: the first headline.
 
         Raises RecaeError for a metric that no run has, ComparisonError where protocols differ.
         """
         groups = _evaluations(_grouped(runs))
+        metric = metric or _headline(groups)[0]
         sign = direction(metric) or 1
         means = {
             name: sign * float(np.mean([each.metrics.get(metric, np.nan) for each in some]))
@@ -69,7 +71,7 @@ class Standings:
         }
         known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
         if not known:
-            has = ", ".join(next(iter(groups.values()))[0].metrics)
+            has = ", ".join(_valued(groups))
             raise RecaeError(f"no run has a value for {metric!r}: the metrics are {has}")
         return cls.of(runs, max(known, key=lambda name: known[name]), rng=rng)
 
@@ -90,9 +92,9 @@ class Standings:
 
     @property
     def headline(self) -> list[str]:
-        """The metrics that are told of first: pooled folds have no lists."""
-        usual = ["rmse", f"ndcg_at_{self.comparison.protocol['n']}"]
-        return [metric for metric in usual if metric in self.comparison.metrics]
+        """The metrics that are told of first: pooled folds have no lists, and where all models only
+        rank there is no RMSE."""
+        return _headline(self.evaluations)
 
     @property
     def answered(self) -> bool:
@@ -192,6 +194,18 @@ def _evaluations(groups: Mapping[str, Sequence[TrackedEvaluation]]) -> dict[str,
     return replicates(
         (name, run.seed, run.fold, run.evaluation) for name, runs in groups.items() for run in runs
     )
+
+
+def _headline(groups: Mapping[str, Sequence[Evaluation]]) -> list[str]:
+    known = _valued(groups)
+    # Nobody may have a relevant rating to be ranked: then there is nothing to tell of.
+    return [name for name in known if name == "rmse" or name.startswith("ndcg_at_")] or ["rmse"]
+
+
+def _valued(groups: Mapping[str, Sequence[Evaluation]]) -> list[str]:
+    """The metrics of which any run has a value."""
+    metrics = [each.metrics for some in groups.values() for each in some]
+    return list(dict.fromkeys(k for of in metrics for k, v in of.items() if not np.isnan(v)))
 
 
 def _baseline(groups: Mapping[str, Sequence[Any]], wanted: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import leaky_autorec
@@ -371,6 +372,7 @@ def test_refusals() -> None:
         (returning("many"), "a str, does not hold numbers alone"),
         (returning(np.full(len(TEST), np.nan)), "not finite"),
         (3, "no fit and predict, nor is it a function"),
+        (SimpleNamespace, "no fit and predict, nor is it a function"),
         (Bias, "Bias is a class of ours: fit one"),
     ):
         with pytest.raises(DataError, match=said):

@@ -178,6 +178,10 @@ def test_a_baseline_by_the_name_of_its_model(compared: Compared) -> None:
         ([*WHOLE, "--plot", "r.gif"], "--plot writes .png, .svg or .pdf, not 'r.gif'"),
         (["--force", "--report", "r.html"], "--force shows several comparisons"),
         (["--filter", "params.seed = '0'"], "cannot be compared: "),
+        (["popular", "--by", "stars"], "these models only rank, so slices have no RMSE"),
+        ([*WHOLE, "--by", "stars", "--measure", "coverage"], "no run has intervals"),
+        ([*WHOLE, "--by", "stars", "--format", "csv"], "csv is one table, without slices"),
+        ([*WHOLE, "--measure", "recall"], "--measure is of slices: say which with --by"),
     ],
 )
 def test_mistakes_are_one_sentence(compared: Compared, words: list[str], said: str) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recae.errors import ComparisonError
+from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
 from recae.rendering import leaderboard
+from recae.report import Wanted, sections
 from recae.running import Cost
 from recae.standings import Standings, apart, each_apart, group_names, told_apart
 
@@ -164,3 +165,15 @@ def test_ranks_are_shared_by_those_that_a_test_cannot_tell_apart() -> None:
     assert [rank for rank, _ in board("novelty_at_3", True, -0.2)] == ["1", "1", "3"]
     # A metric of all lists together is no mean over users: nothing is tested.
     assert [rank for rank, _ in board("gini_at_3", False, -0.2)] == ["1", "2", "3"]
+
+
+def test_models_that_only_rank_are_led_by_their_lists() -> None:
+    runs = [run("a"), run("b")]
+    assert standings(runs).headline == ["ndcg_at_3"]
+    led = Standings.led(runs, None, rng=np.random.default_rng(0))
+    best = max(runs, key=lambda each: each.evaluation.metrics["ndcg_at_3"])
+    assert led.comparison.baseline == best.model
+    table = sections(led, Wanted())[0]
+    assert table.rows[0][0] == best.model
+    with pytest.raises(RecaeError, match=r"for 'rmse': the metrics are ndcg_at_3$"):
+        Standings.led(runs, "rmse", rng=np.random.default_rng(0))

@@ -109,7 +109,7 @@ def evaluations_of(store: Store, recipe: Mapping[str, Any]) -> list[TrackedEvalu
 def _filtered(
     client: MlflowClient, experiments: Sequence[Experiment], where: str | None
 ) -> list[Run]:
-    """Raises ComparisonError where there are none, or where MLflow does not understand the filter."""
+    """Raises ComparisonError where there are none, and where the filter is none."""
     try:
         runs = list(search(client, where or "", experiments))
     except MlflowException as refusal:
@@ -117,9 +117,7 @@ def _filtered(
             raise
         raise ComparisonError(f"{where!r} is no filter: {sentence(refusal)}") from None
     found = [
-        run
-        for run in runs
-        if run.info.status == "FINISHED" and "recae.model" in run.data.tags
+        run for run in runs if run.info.status == "FINISHED" and "recae.model" in run.data.tags
     ]
     if not found:
         told = "" if where is None else f" of which {where!r} holds"
