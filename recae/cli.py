@@ -797,25 +797,26 @@ def leaderboard(
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
 ) -> None:
     """All that was tried in an experiment, the best first; a table for each split and protocol."""
+    from dataclasses import replace
+
     import numpy as np
 
     from recae import console
     from recae.rendering import leaderboard as ranked
-    from recae.report import FORMATS, Wanted, as_text, in_markup
-    from recae.standings import Standings, apart
+    from recae.report import FORMATS, Wanted, as_text, heading, in_markup
+    from recae.standings import each_led, told_apart
     from recae.tracking import Store, evaluations
 
     if form != "table" and form not in FORMATS:
         raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
-    several = [
-        Standings.led(runs, metric, rng=np.random.default_rng(0))
-        for runs in apart(evaluations(Store(), experiment=experiment, answers=False))
-    ]
+    found = evaluations(Store(), experiment=experiment, answers=False)
+    several = each_led(found, metric, rng=np.random.default_rng(0))
     if form in ("csv", "json"):
         print(as_text(several, Wanted(sort=metric), form))
         return
-    for standings in several:
+    for standings, told in zip(several, told_apart(several), strict=True):
         section = ranked(standings.comparison, standings.costs, metric or standings.headline[0])
+        section = replace(section, title=heading(told))
         if form == "table":
             console.show_leaderboard(_console(), section, standings)
         else:

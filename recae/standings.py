@@ -135,6 +135,17 @@ def each_apart(
     ]
 
 
+def each_led(
+    runs: Sequence[TrackedEvaluation], metric: str | None, *, rng: np.random.Generator
+) -> list[Standings]:
+    """Those that can be compared together, each led like `Standings.led`, without those of which
+    none has the metric. Raises RecaeError where no run has it."""
+    parts = apart(runs)
+    having = [some for some in parts if metric in (None, *_valued(_evaluations(_grouped(some))))]
+    # Refused by the first, if it is none.
+    return [Standings.led(some, metric, rng=rng) for some in having or parts[:1]]
+
+
 def told_apart(several: Sequence[Standings]) -> list[dict[str, Any]]:
     """What keeps comparisons apart: for each, what the protocol of another has differently."""
     protocols = [
@@ -148,14 +159,32 @@ def told_apart(several: Sequence[Standings]) -> list[dict[str, Any]]:
 
 
 def apart(runs: Sequence[TrackedEvaluation]) -> list[list[TrackedEvaluation]]:
-    """Runs that may be compared, together; the newest first."""
-    found: list[list[TrackedEvaluation]] = []
-    for run in runs:
-        same = next((some for some in found if _alike(some[0].evaluation, run.evaluation)), None)
+    """Runs that may be compared, together; the newest first. Folds of one cross validation are."""
+    found: list[tuple[Evaluation, list[TrackedEvaluation]]] = []
+    for evaluation, some in _pooled(runs):
+        same = next((of for other, of in found if _alike(other, evaluation)), None)
         if same is None:
-            found.append([run])
+            found.append((evaluation, some))
         else:
-            same.append(run)
+            same.extend(some)
+    return [some for _, some in found]
+
+
+def _pooled(
+    runs: Sequence[TrackedEvaluation],
+) -> list[tuple[Evaluation, list[TrackedEvaluation]]]:
+    """Each run with its evaluation; folds of one group and seed with what they are together, unless
+    they cannot be pooled."""
+    folds: dict[tuple[str, int, int | None], list[TrackedEvaluation]] = {}
+    for place, (name, run) in enumerate(zip(group_names(runs), runs, strict=True)):
+        folds.setdefault((name, run.seed, place if run.fold is None else None), []).append(run)
+    found = []
+    for some in folds.values():
+        try:
+            ((evaluation,),) = _evaluations(_grouped(some)).values()
+            found.append((evaluation, some))
+        except ComparisonError:
+            found += [(run.evaluation, [run]) for run in some]
     return found
 
 

@@ -15,7 +15,7 @@ from recae.ids import Ids
 from recae.rendering import leaderboard
 from recae.report import Wanted, sections
 from recae.running import Cost
-from recae.standings import Standings, apart, each_apart, group_names, told_apart
+from recae.standings import Standings, apart, each_apart, each_led, group_names, told_apart
 
 PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}
 _MADE = iter(range(10_000))
@@ -177,3 +177,35 @@ def test_models_that_only_rank_are_led_by_their_lists() -> None:
     assert table.rows[0][0] == best.model
     with pytest.raises(RecaeError, match=r"for 'rmse': the metrics are ndcg_at_3$"):
         Standings.led(runs, "rmse", rng=np.random.default_rng(0))
+
+
+def test_a_leaderboard_is_of_those_who_have_the_metric() -> None:
+    """Runs of another split need not have been scored by it."""
+    runs = [run("a"), run("b"), run("c", protocol_split="other")]
+    runs[1].evaluation.metrics["novelty_at_3"] = 2.0
+    rng = np.random.default_rng(0)
+    assert [list(each.groups) for each in each_led(runs, "novelty_at_3", rng=rng)] == [["a", "b"]]
+    assert len(each_led(runs, None, rng=rng)) == 2
+    with pytest.raises(RecaeError, match="no run has a value for 'rmse'"):
+        each_led(runs, "rmse", rng=rng)
+
+
+def test_folds_of_a_cross_validation_stay_together() -> None:
+    """Each was asked other things; what was asked for only one of them stands apart."""
+
+    def fold(model: str, number: int) -> Any:
+        made = run(model, protocol_split=f"fold {number}", protocol_holdout=f"fold {number}")
+        own = {k: np.ones(12) for k in ("ratings", "squared_error", "absolute_error")}
+        counts = dict.fromkeys(("ordinary", "folded in", "fallback", "ratings"), 12)
+        made.fold = number
+        made.evaluation = replace(made.evaluation, by_user=own, counts=counts)
+        return made
+
+    both = [fold(model, number) for number in (1, 0) for model in "ab"]
+    assert [len(some) for some in apart(both)] == [4]
+    assert set(Standings.led(both, None, rng=np.random.default_rng(0)).groups) == {"a", "b"}
+    assert [len(some) for some in apart([*both, fold("c", 0)])] == [4, 1]
+    for each in both:
+        del each.evaluation.by_user["ratings"]
+    # What only ranks is not pooled.
+    assert [len(some) for some in apart(both)] == [2, 2]
