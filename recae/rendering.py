@@ -144,7 +144,7 @@ def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
         found = row.differences.get(metric)
         rank = "1" if found is not None and found.verdict == "no difference" else str(place)
         users = "" if found is None else f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
-        cells = ["-" if math.isnan(record[metric]) else rank, row.name, str(row.runs)]
+        cells = ["-" if math.isnan(row.metric(metric)[0]) else rank, row.name, str(row.runs)]
         cells += [_mean(row.metric(metric), 4), "" if found is None else _interval(found, False)]
         cells += [users, *(_mean(row.metric(name), 4) for name in shown)]
         cells += [number(record["seconds"], ".1f"), number(record["megabytes"], ",.0f")]

@@ -209,3 +209,11 @@ def test_folds_of_a_cross_validation_stay_together() -> None:
         del each.evaluation.by_user["ratings"]
     # What only ranks is not pooled.
     assert [len(some) for some in apart(both)] == [2, 2]
+
+
+def test_a_model_without_the_metric_has_no_rank() -> None:
+    runs = [run("a"), run("b")]
+    runs[1].evaluation.metrics["interval_coverage"] = 0.9
+    (led,) = each_led(runs, "interval_coverage", rng=np.random.default_rng(0))
+    rows = leaderboard(led.comparison, led.costs, "interval_coverage").rows
+    assert [row[:2] for row in rows] == [["1", "b"], ["-", "a"]]
