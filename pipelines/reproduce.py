@@ -28,7 +28,7 @@ from recae.comparison import Difference, compare
 from recae.errors import DataError, RecaeError, RecipeError
 from recae.evaluation import Evaluation
 from recae.recipes import Recipe, read_recipe, read_toml
-from recae.rendering import to_json
+from recae.reports.rendering import to_json
 from recae.running import Listener, Outcome, run
 
 HERE: Final = Path(__file__).resolve().parent

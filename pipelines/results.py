@@ -29,8 +29,8 @@ from reproduce import HERE, Target, read_targets
 from recae.comparison import compare, replicates
 from recae.errors import RecaeError
 from recae.recipes import read_recipe, read_toml
-from recae.rendering import to_json
-from recae.standings import Standings
+from recae.reports.rendering import to_json
+from recae.reports.standings import Standings
 from recae.tracking import Store, TrackedEvaluation, evaluations, evaluations_of
 
 RESULTS: Final = HERE / "results"
@@ -73,12 +73,13 @@ def collected(target: Target, folder: Path) -> dict[str, Any]:
     others = _baselines(store, target, runs)
     models = {}
     for row in standings.comparison.rows:
-        cost = standings.costs[row.name]
+        runs_of = standings.groups[row.name]
         models[row.name] = {
             "metrics": {name: _rounded(pair) for name, pair in row.metrics.items()},
-            "seconds": round(cost.seconds, 1),
-            "megabytes": round(cost.megabytes),
-            "less": _less(target, standings.groups[row.name], others, row.name),
+            # The least: other processes only ever add to it.
+            "seconds": round(min(run.cost.seconds for run in runs_of), 1),
+            "megabytes": round(min(run.cost.megabytes for run in runs_of)),
+            "less": _less(target, runs_of, others, row.name),
         }
     return {
         "recipe": target.recipe,

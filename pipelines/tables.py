@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from reproduce import HERE, titled
 
-from recae.markup import Section, markdown
+from recae.reports.markup import Section, markdown
 
 DOCUMENTS: Final = (HERE.parent / "README.md", HERE / "README.md")
 _MARKED: Final = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)

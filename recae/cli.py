@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from recae.models import Recommender
     from recae.ratings import Ratings
     from recae.recipes import DataRecipe, Recipe
+    from recae.reports.standings import Standings
     from recae.splits import Holdout
-    from recae.standings import Standings
     from recae.tuning import Spaces, Study, Trial
 
 app = typer.Typer(
@@ -200,7 +200,7 @@ def train(
     """Train, evaluate, track and compare what a recipe says."""
     from recae import console
     from recae.recipes import read_recipe
-    from recae.rendering import as_records
+    from recae.reports.rendering import as_records
     from recae.running import Untracked, run
 
     if resume and not track:
@@ -750,8 +750,8 @@ def compare(
 ) -> None:
     """Tracked runs side by side, with the interval of each difference to the baseline."""
     from recae import console
-    from recae.report import FORMATS, Wanted, as_text, heading
-    from recae.standings import told_apart
+    from recae.reports.standings import told_apart
+    from recae.reports.texts import FORMATS, Wanted, as_text, heading
 
     if form != "table" and form not in FORMATS:
         raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
@@ -783,7 +783,7 @@ def compare(
         (standings,) = several
         plots.comparison(standings.comparison, standings.headline[0]).savefig(plot)
     if report is not None:
-        from recae.htmlreport import write_html
+        from recae.reports.page import write_html
 
         write_html(several[0], report, sort)
 
@@ -802,9 +802,9 @@ def leaderboard(
     import numpy as np
 
     from recae import console
-    from recae.rendering import leaderboard as ranked
-    from recae.report import FORMATS, Wanted, as_text, heading, in_markup
-    from recae.standings import each_led, told_apart
+    from recae.reports.rendering import leaderboard as ranked
+    from recae.reports.standings import each_led, told_apart
+    from recae.reports.texts import FORMATS, Wanted, as_text, heading, in_markup
     from recae.tracking import Store, evaluations
 
     if form != "table" and form not in FORMATS:
@@ -834,7 +834,7 @@ def _standings(
     """Runs of the store compared; `force`: several times, those together that may be."""
     import numpy as np
 
-    from recae.standings import Standings, each_apart
+    from recae.reports.standings import Standings, each_apart
     from recae.tracking import Store, evaluations
 
     found = evaluations(Store(), runs, experiment, where, answers=answers)
@@ -1071,13 +1071,13 @@ def _write_csv(records: list[dict[str, Any]], out: Path) -> None:
 
 
 def _print_json(value: Any) -> None:
-    from recae.rendering import to_json
+    from recae.reports.rendering import to_json
 
     print(to_json(value))
 
 
 def _print_table(header: list[str], rows: list[list[str]], *, left: int) -> None:
-    from recae.rendering import rich_table
+    from recae.reports.rendering import rich_table
 
     _console().print(rich_table(header, rows, left=left))
 

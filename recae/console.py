@@ -15,14 +15,14 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from recae.markup import Section
 from recae.nn.training import Progress as Training
 from recae.ratings import Ratings
-from recae.rendering import records, rich_table, short_table, table
-from recae.report import Wanted, sections
+from recae.reports.markup import Section
+from recae.reports.rendering import records, rich_table, short_table, table
+from recae.reports.standings import Standings
+from recae.reports.texts import Wanted, sections
 from recae.running import Listener, Outcome, Plan, Report
 from recae.splits import Split
-from recae.standings import Standings
 from recae.tuning import Study, StudyListener, Trial, as_toml, best_first
 from recae.tuning.trials import held_out
 

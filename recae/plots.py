@@ -22,10 +22,10 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from recae.comparison import Comparison, direction
+from recae.comparison.slices import Bin, Gap, Slice, Sliced, Value
 from recae.errors import ComparisonError
 from recae.maps import Map
-from recae.rendering import titled
-from recae.slices import Bin, Gap, Slice, Sliced, Value
+from recae.reports.rendering import titled
 
 _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recae.agreement import agreements
+from recae.comparison.agreement import agreements
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids

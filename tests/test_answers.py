@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recae.answers import Answers
 from recae.catalog import Catalog
 from recae.evaluation import evaluate
+from recae.evaluation.answers import Answers
 from recae.models.base import Recommender
 from recae.models.linear import Bias, Popular
 from recae.ratings import Ratings

@@ -820,7 +820,7 @@ def test_a_table_is_whole_on_every_terminal(width: int) -> None:
     from rich.console import Console
 
     from recae.console import print_table
-    from recae.rendering import rich_table
+    from recae.reports.rendering import rich_table
 
     header = ["model", *(f"metric {i}" for i in range(9))]
     rows = [[name, *(f"0.{i}000 ±0.0001" for i in range(9))] for name in ("mf", "autorec-dual")]

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recae import resampling
-from recae.comparison import Difference, common_protocol, compare, direction, holm, pooled
+from recae.comparison import (
+    Difference,
+    common_protocol,
+    compare,
+    direction,
+    holm,
+    pooled,
+    resampling,
+)
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids

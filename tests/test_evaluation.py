@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recae import evaluation, splits
+from recae import splits
 from recae.errors import DataError, NotFittedError
-from recae.evaluation import RANKING, Evaluation, evaluate
+from recae.evaluation import RANKING, Evaluation, evaluate, scoring
 from recae.models import MODELS
 from recae.models.base import Floats, Recommender
 from recae.models.linear import Bias, Popular
@@ -405,7 +405,7 @@ def test_blocks_of_users_change_nothing(
     told = told_in_random_order(ratings).fit(split.train, rng=rng_of())
     bias = Bias().fit(cold[0], rng=rng_of())
     whole = evaluate(told, split.test, n=3), evaluate(bias, cold[1], n=3)
-    monkeypatch.setattr(evaluation, "_BLOCK", 23)
+    monkeypatch.setattr(scoring, "_BLOCK", 23)
     assert_same(evaluate(told, split.test, n=3), whole[0])
     assert_same(evaluate(bias, cold[1], n=3), whole[1])
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from recae.answers import Answers
 from recae.catalog import Catalog
-from recae.facets import FACETS
+from recae.comparison.facets import FACETS
+from recae.evaluation.answers import Answers
 from recae.ids import Ids
 
 NAN = float("nan")

@@ -18,7 +18,7 @@ from recae.evaluation import evaluate
 from recae.models import load_model
 from recae.nn.training import Progress
 from recae.recipes import Recipe, parse
-from recae.rendering import records
+from recae.reports.rendering import records
 from recae.running import Listener, Plan, Report, run
 from recae.tracking import MlflowTracker, Store, evaluations
 from recae.tuning.spaces import parse_spaces

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from recae.markup import Section, csv_text, latex, markdown
+from recae.reports.markup import Section, csv_text, latex, markdown
 
 NASTY = ["a_b & c%", "x|y", "$k$ #1 {2}", "~^\\", "Amélie – <b>", '"quoted", comma']
 TABLE = Section("all", ["model", "RMSE"], [[name, "-0.0345 ±0.0007"] for name in NASTY])

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from recae import plots
 from recae.comparison import Comparison, Difference, Row
+from recae.comparison.slices import Bin, Gap, Slice, Sliced, Value
 from recae.errors import ComparisonError
 from recae.maps import Map
-from recae.slices import Bin, Gap, Slice, Sliced, Value
 
 
 def told(value: float, low: float, high: float) -> Difference:

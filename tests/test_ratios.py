@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from recae.ratios import Ratio
-from recae.resampling import Part, resampled
+from recae.comparison.ratios import Ratio
+from recae.comparison.resampling import Part, resampled
 
 Floats = NDArray[np.float64]
 

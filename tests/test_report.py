@@ -17,12 +17,12 @@ import pytest
 
 from recae.comparison import compare
 from recae.evaluation import Evaluation
-from recae.headlines import headlines
-from recae.htmlreport import html
 from recae.ids import Ids
 from recae.recipes import Recipe
+from recae.reports.headlines import headlines
+from recae.reports.page import html
+from recae.reports.standings import Standings
 from recae.running import run
-from recae.standings import Standings
 from recae.tracking import MlflowTracker, Store, evaluations
 from tests.test_cli import Recae, good, recae
 from tests.test_tracking import AUTOREC, BIAS, recipe, write_ratings

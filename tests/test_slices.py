@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from recae.comparison import holm
+from recae.comparison.slices import Bin, Sliced, calibration, calibration_error, sliced
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
-from recae.slices import Bin, Sliced, calibration, calibration_error, sliced
 from tests.test_facets import answers, catalog
 
 PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}

@@ -12,10 +12,10 @@ import pytest
 from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
-from recae.rendering import leaderboard
-from recae.report import Wanted, sections
+from recae.reports.rendering import leaderboard
+from recae.reports.standings import Standings, apart, each_apart, each_led, group_names, told_apart
+from recae.reports.texts import Wanted, sections
 from recae.running import Cost
-from recae.standings import Standings, apart, each_apart, each_led, group_names, told_apart
 
 PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}
 _MADE = iter(range(10_000))

@@ -17,16 +17,16 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from recae.agreement import agreements
-from recae.answers import Answers
 from recae.catalog import Catalog
+from recae.comparison.agreement import agreements
+from recae.comparison.facets import FACETS
+from recae.comparison.slices import MEASURES, sliced
 from recae.evaluation import Evaluation
-from recae.facets import FACETS
-from recae.htmlreport import html
+from recae.evaluation.answers import Answers
 from recae.ids import Ids
+from recae.reports.page import html
+from recae.reports.standings import Standings
 from recae.running import Cost
-from recae.slices import MEASURES, sliced
-from recae.standings import Standings
 from recae.tracking import TrackedEvaluation
 
 Floats = NDArray[np.float64]

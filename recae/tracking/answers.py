@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from recae.answers import Answers
 from recae.catalog import Catalog
+from recae.evaluation.answers import Answers
 from recae.ids import Ids, Rows
 
 _RATINGS: Final = "ratings.parquet"

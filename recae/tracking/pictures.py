@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from recae.comparison.facets import FACETS
+from recae.comparison.slices import calibration, sliced
 from recae.errors import DataError
 from recae.evaluation import Evaluation
-from recae.facets import FACETS
 from recae.models import Recommender
 from recae.running import Outcome
-from recae.slices import calibration, sliced
 
 if TYPE_CHECKING:
     from recae.plots import Figure

@@ -10,11 +10,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recae.comparison import common_protocol
+from recae.comparison.groups import common_protocol
+from recae.comparison.slices import answers_of
 from recae.evaluation import Evaluation
 from recae.ids import Rows
 from recae.metrics import overlap, rank_biased_overlap
-from recae.slices import answers_of
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from recae.agreement import agreements
+from recae.comparison.agreement import agreements
+from recae.comparison.slices import Sliced, sliced
 from recae.errors import ComparisonError
-from recae.markup import Section, csv_text, latex, markdown
-from recae.rendering import (
+from recae.reports.markup import Section, csv_text, latex, markdown
+from recae.reports.rendering import (
     as_records,
     differences,
     records,
@@ -19,8 +20,7 @@ from recae.rendering import (
     slices_table,
     to_json,
 )
-from recae.slices import Sliced, sliced
-from recae.standings import Standings, told_apart
+from recae.reports.standings import Standings, told_apart
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from recae import plots
-from recae.agreement import agreements
 from recae.comparison import RESAMPLES, direction
-from recae.facets import FACETS
-from recae.markup import Section
-from recae.rendering import (
+from recae.comparison.agreement import agreements
+from recae.comparison.facets import FACETS
+from recae.comparison.slices import Sliced, calibration, calibration_error, sliced
+from recae.reports.markup import Section
+from recae.reports.rendering import (
     agreement_tables,
     differences,
     every_metric,
@@ -22,8 +23,7 @@ from recae.rendering import (
     slices_table,
     titled,
 )
-from recae.slices import Sliced, calibration, calibration_error, sliced
-from recae.standings import Standings
+from recae.reports.standings import Standings
 
 _FOR_WHOM: Final = {
     "rmse": "For whom are the stars better?",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recae.comparison import Comparison, Difference, Row, direction
-from recae.rendering import p_value, titled
+from recae.reports.rendering import p_value, titled
 
 
 @dataclass(frozen=True)

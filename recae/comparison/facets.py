@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from recae.answers import Answers
+from recae.evaluation.answers import Answers
 from recae.ids import Rows
 from recae.metrics import popularity_groups
 

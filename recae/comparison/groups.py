@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from recae.comparison.resampling import Part, resampled, two_sided
 from recae.errors import ComparisonError
 from recae.evaluation import ERRORS, RANKING, Evaluation
 from recae.ids import Ids
-from recae.resampling import Part, resampled, two_sided
 
 Floats: TypeAlias = NDArray[np.float64]
 Verdict: TypeAlias = Literal["better", "worse", "higher", "lower", "no difference"]

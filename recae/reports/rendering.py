@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from recae.agreement import Agreement
 from recae.comparison import Comparison, Difference, Row, direction
+from recae.comparison.agreement import Agreement
+from recae.comparison.slices import Gap, Sliced, Value
 from recae.errors import RecaeError
-from recae.markup import Section
+from recae.reports.markup import Section
 from recae.running import Cost
-from recae.slices import Gap, Sliced, Value
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,11 +9,11 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import recae
-from recae.chapters import chapters, figures
 from recae.errors import DataError
-from recae.headlines import headlines
-from recae.rendering import titled, verdicts_table
-from recae.standings import Standings
+from recae.reports.chapters import chapters, figures
+from recae.reports.headlines import headlines
+from recae.reports.rendering import titled, verdicts_table
+from recae.reports.standings import Standings
 
 # A verdict, a marked difference, or a count of slices of which none is the other way.
 _GOOD: Final = re.compile(r"better|.* \+|\+\d+ of \d+")
@@ -35,7 +35,7 @@ def html(standings: Standings, sort: str | None = None) -> str:
     comparison, runs = standings.comparison, standings.runs
     sort = sort or standings.headline[0]
     environment = Environment(
-        loader=PackageLoader("recae"),
+        loader=PackageLoader("recae.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -14,12 +14,12 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recae.answers import Answers
-from recae.comparison import Verdict, common_protocol, direction, holm, verdict
+from recae.comparison.facets import FACETS, Facet
+from recae.comparison.groups import Verdict, common_protocol, direction, holm, verdict
+from recae.comparison.ratios import Ratio
 from recae.errors import ComparisonError
 from recae.evaluation import Evaluation
-from recae.facets import FACETS, Facet
-from recae.ratios import Ratio
+from recae.evaluation.answers import Answers
 
 Floats: TypeAlias = NDArray[np.float64]
 

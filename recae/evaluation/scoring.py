@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recae import beyond, metrics
-from recae.answers import Answers
+from recae import metrics
 from recae.errors import DataError
+from recae.evaluation import beyond
+from recae.evaluation.answers import Answers
 from recae.ids import Ids
 from recae.intervals import Intervals
 from recae.models.base import Recommender, best

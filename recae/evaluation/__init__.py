@@ -1,0 +1,5 @@
+"""Scoring a fitted model on a holdout: errors, lists, and every single answer."""
+
+from recae.evaluation.scoring import ERRORS, RANKING, Evaluation, evaluate
+
+__all__ = ["ERRORS", "RANKING", "Evaluation", "evaluate"]

@@ -1,0 +1,1 @@
+"""Comparisons as people and scripts read them: tables, texts, sentences, a page."""
