@@ -727,7 +727,9 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="The model to compare with; none: mf, or the first.")
     ] = None,
-    sort: Annotated[str, typer.Option(help="The metric to sort by.")] = "rmse",
+    sort: Annotated[
+        str | None, typer.Option(help="The metric to sort by; none: rmse, or NDCG without stars.")
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric to show in full (repeatable); none: rmse and NDCG."),
@@ -759,6 +761,10 @@ def compare(
         raise RecaeError(f"--report writes .html, not {report.name!r}")
     if force and (plot or report):
         raise RecaeError("--force shows several comparisons: leave --plot and --report out")
+    if by and form == "csv":
+        raise RecaeError("csv is one table, without slices: leave --by out, or give --format json")
+    if measure != "rmse" and not by:
+        raise RecaeError("--measure is of slices: say which with --by")
     for path in (plot, report):
         _check_writable(path)
     wanted = Wanted(sort, metric or (), by or (), measure)
@@ -774,7 +780,8 @@ def compare(
     if plot is not None:
         from recae import plots
 
-        plots.comparison(several[0].comparison).savefig(plot)
+        (standings,) = several
+        plots.comparison(standings.comparison, standings.headline[0]).savefig(plot)
     if report is not None:
         from recae.reports.page import write_html
 
@@ -784,29 +791,32 @@ def compare(
 @app.command()
 def leaderboard(
     experiment: Annotated[str, typer.Argument(help="An experiment of the store.")],
-    metric: Annotated[str, typer.Option(help="The metric to rank by.")] = "rmse",
+    metric: Annotated[
+        str | None, typer.Option(help="The metric to rank by; none: rmse, or NDCG without stars.")
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
 ) -> None:
     """All that was tried in an experiment, the best first; a table for each split and protocol."""
+    from dataclasses import replace
+
     import numpy as np
 
     from recae import console
     from recae.reports.rendering import leaderboard as ranked
-    from recae.reports.standings import Standings, apart
-    from recae.reports.texts import FORMATS, Wanted, as_text, in_markup
+    from recae.reports.standings import each_led, told_apart
+    from recae.reports.texts import FORMATS, Wanted, as_text, heading, in_markup
     from recae.tracking import Store, evaluations
 
     if form != "table" and form not in FORMATS:
         raise RecaeError(f"--format is one of table, {', '.join(FORMATS)}, not {form!r}")
-    several = [
-        Standings.led(runs, metric, rng=np.random.default_rng(0))
-        for runs in apart(evaluations(Store(), experiment=experiment, answers=False))
-    ]
+    found = evaluations(Store(), experiment=experiment, answers=False)
+    several = each_led(found, metric, rng=np.random.default_rng(0))
     if form in ("csv", "json"):
         print(as_text(several, Wanted(sort=metric), form))
         return
-    for standings in several:
-        section = ranked(standings.comparison, standings.costs, metric)
+    for standings, told in zip(several, told_apart(several), strict=True):
+        section = ranked(standings.comparison, standings.costs, metric or standings.headline[0])
+        section = replace(section, title=heading(told))
         if form == "table":
             console.show_leaderboard(_console(), section, standings)
         else:

@@ -333,6 +333,8 @@ def show_comparison(console: Console, standings: Standings, wanted: Wanted) -> N
 
 def show_leaderboard(console: Console, section: Section, standings: Standings) -> None:
     """The table, and what its runs were asked."""
+    if section.title:
+        console.print(section.title, style="bold", markup=False)
     print_table(console, table(section))
     console.print(standings.summary)
 

@@ -390,7 +390,10 @@ def _predictions(given: ArrayLike, n: int) -> Floats:
     try:
         predicted = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"what was predicted are no numbers but {type(given).__name__}") from None
+        raise DataError(
+            f"what was predicted, a {type(given).__name__}, does not hold numbers alone: return "
+            "one for each row of test, in its order"
+        ) from None
     if predicted.shape not in ((n,), (n, 1)):
         raise DataError(
             f"predictions of shape {predicted.shape} for {n} held-out ratings: return one for each "
@@ -404,7 +407,8 @@ def _predictions(given: ArrayLike, n: int) -> Floats:
 def _procedure(tested: Any) -> Procedure:
     """The function itself, or what fits a new model and lets it predict."""
     if not (hasattr(tested, "fit") and hasattr(tested, "predict")):
-        if callable(tested):
+        # A class that lacks one of the two would be called as a function.
+        if callable(tested) and not isinstance(tested, type):
             return tested  # type: ignore[no-any-return]
         raise DataError(
             f"cannot test {tested!r}: it has no fit and predict, nor is it a function of train "

@@ -45,7 +45,7 @@ def test_nobody_has_a_list() -> None:
 
 def test_what_cannot_be_told_is_refused() -> None:
     one = listed([1, 2], [3, 4], [5, 6])
-    with pytest.raises(ComparisonError, match="without answers"):
+    with pytest.raises(ComparisonError, match="tell of no single rating or list"):
         agreements({"a": [one], "b": [replace(one, answers=None)]})
     with pytest.raises(ComparisonError, match="n differs"):
         agreements({"a": [one], "b": [replace(one, protocol=PROTOCOL | {"n": 5})]})

@@ -331,6 +331,23 @@ def test_the_verdict_is_that_of_the_corrected_p() -> None:
     assert {d.verdict for d in differences} == {"no difference"}
 
 
+@pytest.mark.parametrize(("users", "p"), [(1, 1), (3, 1 / 4), (5, 1 / 16), (8, 1 / 128)])
+def test_a_few_users_who_agree_are_no_proof(users: int, p: float) -> None:
+    """Every resample of them is on one side; but n signs are all the same in one of 2^(n-1)."""
+    base = rng_of().random(users)
+    runs = {"mf": lists_of(list(base)), "dual": lists_of(list(base + 0.1))}
+    found = compare(runs, baseline="mf", rng=rng_of())["dual"].differences["ndcg_at_10"]
+    assert found.p == pytest.approx(p)
+    assert found.verdict == ("better" if p < 0.05 else "no difference")
+
+
+def test_one_user_has_no_interval() -> None:
+    runs = {"mf": lists_of([0.5, np.nan]), "dual": lists_of([0.7, np.nan])}
+    found = compare(runs, baseline="mf", rng=rng_of())["dual"].differences["ndcg_at_10"]
+    assert found.value == pytest.approx(0.2)
+    assert np.isnan([found.low, found.high]).all()
+
+
 # --- Holm
 
 

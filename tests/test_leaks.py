@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import leaky_autorec
@@ -368,9 +369,10 @@ def test_refusals() -> None:
 
     for what, said in (
         (returning([1.0, 2.0]), rf"shape \(2,\) for {len(TEST)} held-out ratings"),
-        (returning("many"), "no numbers but str"),
+        (returning("many"), "a str, does not hold numbers alone"),
         (returning(np.full(len(TEST), np.nan)), "not finite"),
         (3, "no fit and predict, nor is it a function"),
+        (SimpleNamespace, "no fit and predict, nor is it a function"),
         (Bias, "Bias is a class of ours: fit one"),
     ):
         with pytest.raises(DataError, match=said):

@@ -163,21 +163,25 @@ def test_a_baseline_by_the_name_of_its_model(compared: Compared) -> None:
     ("words", "said"),
     [
         (["--experiment", "no such"], "there is no experiment 'no such': there are "),
-        (["--filter", "params.k ="], "cannot be used: "),
-        (["--filter", "colour = 'red'"], "cannot be used: "),
+        (["--filter", "params.k ="], "'params.k =' is no filter: "),
+        (["--filter", "colour = 'red'"], "is no filter: "),
         (["--filter", "params.k = '77'"], "there are no finished runs of which"),
         (["bias", "--filter", "params.k = '2'"], "name runs or give a filter, not both"),
         ([*WHOLE, "--baseline", "ease"], "no 'ease' to compare with: there are "),
         ([*WHOLE, "--sort", "beauty"], "cannot sort by 'beauty': the metrics are rmse, "),
         ([*WHOLE, "--metric", "beauty"], "cannot compare 'beauty': the metrics are rmse, "),
         ([*WHOLE, "--by", "weather"], "there is no facet 'weather'"),
-        ([*WHOLE, "--by", "genre"], "nothing is known here to slice rmse by genre"),
+        ([*WHOLE, "--by", "genre"], "the genre of these items or ratings is not known"),
         ([*WHOLE, "--by", "stars", "--measure", "mae"], "there is no measure 'mae'"),
         ([*WHOLE, "--report", "r.pdf"], "--report writes .html, not 'r.pdf'"),
         ([*WHOLE, "--report", "nowhere/r.html"], "no folder"),
         ([*WHOLE, "--plot", "r.gif"], "--plot writes .png, .svg or .pdf, not 'r.gif'"),
         (["--force", "--report", "r.html"], "--force shows several comparisons"),
         (["--filter", "params.seed = '0'"], "cannot be compared: "),
+        (["popular", "--by", "stars"], "these models only rank, so slices have no RMSE"),
+        ([*WHOLE, "--by", "stars", "--measure", "coverage"], "no run has intervals"),
+        ([*WHOLE, "--by", "stars", "--format", "csv"], "csv is one table, without slices"),
+        ([*WHOLE, "--measure", "recall"], "--measure is of slices: say which with --by"),
     ],
 )
 def test_mistakes_are_one_sentence(compared: Compared, words: list[str], said: str) -> None:
@@ -254,7 +258,7 @@ def test_runs_without_answers_still_compare(store: Store, tmp_path: Path, recae:
     assert "Is it luck?" in page
     code, _, err = recae("compare", "--by", "stars")
     assert (code, err.count("\n")) == (2, 1)
-    assert "train it again" in err
+    assert "or train again" in err
 
 
 # --- the report

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recae.errors import ComparisonError
+from recae.errors import ComparisonError, RecaeError
 from recae.evaluation import Evaluation
 from recae.ids import Ids
-from recae.reports.standings import Standings, apart, each_apart, group_names, told_apart
+from recae.reports.rendering import leaderboard
+from recae.reports.standings import Standings, apart, each_apart, each_led, group_names, told_apart
+from recae.reports.texts import Wanted, sections
 from recae.running import Cost
 
 PROTOCOL = {"holdout": "one", "scale": [1.0, 5.0], "n": 3, "relevant": 4.0}
@@ -139,3 +142,78 @@ def test_other_users_keep_comparisons_apart_too() -> None:
     found = each_apart([run("mf"), run("mf", users=13)], None, rng=np.random.default_rng(0))
     assert told_apart(found) == [{"users": 12}, {"users": 13}]
     assert told_apart(found[:1]) == [{}]
+
+
+def board(metric: str, by_user: bool, shift: float) -> list[tuple[str, ...]]:
+    """Rank and model of a leaderboard of three: a and b alike, c other."""
+    runs = [run(model) for model in "abc"]
+    for place, each in enumerate(runs):
+        values = np.full(12, 0.5) + shift * (place == 2) + 1e-3 * place * (-1) ** np.arange(12)
+        told = {**each.evaluation.metrics, metric: float(values.mean()) + 1e-6 * place}
+        own = {**each.evaluation.by_user, **({metric: values} if by_user else {})}
+        each.evaluation = replace(each.evaluation, metrics=told, by_user=own)
+    led = Standings.led(runs, metric, rng=np.random.default_rng(0))
+    return [(row[0], row[1]) for row in leaderboard(led.comparison, led.costs, metric).rows]
+
+
+def test_the_first_of_a_leaderboard_leads_where_neither_way_is_better() -> None:
+    assert board("novelty_at_3", True, 0.2)[0] == ("1", "c")
+    assert board("novelty_at_3", True, -0.2)[-1] == ("3", "c")
+
+
+def test_ranks_are_shared_by_those_that_a_test_cannot_tell_apart() -> None:
+    assert [rank for rank, _ in board("novelty_at_3", True, -0.2)] == ["1", "1", "3"]
+    # A metric of all lists together is no mean over users: nothing is tested.
+    assert [rank for rank, _ in board("gini_at_3", False, -0.2)] == ["1", "2", "3"]
+
+
+def test_models_that_only_rank_are_led_by_their_lists() -> None:
+    runs = [run("a"), run("b")]
+    assert standings(runs).headline == ["ndcg_at_3"]
+    led = Standings.led(runs, None, rng=np.random.default_rng(0))
+    best = max(runs, key=lambda each: each.evaluation.metrics["ndcg_at_3"])
+    assert led.comparison.baseline == best.model
+    table = sections(led, Wanted())[0]
+    assert table.rows[0][0] == best.model
+    with pytest.raises(RecaeError, match=r"for 'rmse': the metrics are ndcg_at_3$"):
+        Standings.led(runs, "rmse", rng=np.random.default_rng(0))
+
+
+def test_a_leaderboard_is_of_those_who_have_the_metric() -> None:
+    """Runs of another split need not have been scored by it."""
+    runs = [run("a"), run("b"), run("c", protocol_split="other")]
+    runs[1].evaluation.metrics["novelty_at_3"] = 2.0
+    rng = np.random.default_rng(0)
+    assert [list(each.groups) for each in each_led(runs, "novelty_at_3", rng=rng)] == [["a", "b"]]
+    assert len(each_led(runs, None, rng=rng)) == 2
+    with pytest.raises(RecaeError, match="no run has a value for 'rmse'"):
+        each_led(runs, "rmse", rng=rng)
+
+
+def test_folds_of_a_cross_validation_stay_together() -> None:
+    """Each was asked other things; what was asked for only one of them stands apart."""
+
+    def fold(model: str, number: int) -> Any:
+        made = run(model, protocol_split=f"fold {number}", protocol_holdout=f"fold {number}")
+        own = {k: np.ones(12) for k in ("ratings", "squared_error", "absolute_error")}
+        counts = dict.fromkeys(("ordinary", "folded in", "fallback", "ratings"), 12)
+        made.fold = number
+        made.evaluation = replace(made.evaluation, by_user=own, counts=counts)
+        return made
+
+    both = [fold(model, number) for number in (1, 0) for model in "ab"]
+    assert [len(some) for some in apart(both)] == [4]
+    assert set(Standings.led(both, None, rng=np.random.default_rng(0)).groups) == {"a", "b"}
+    assert [len(some) for some in apart([*both, fold("c", 0)])] == [4, 1]
+    for each in both:
+        del each.evaluation.by_user["ratings"]
+    # What only ranks is not pooled.
+    assert [len(some) for some in apart(both)] == [2, 2]
+
+
+def test_a_model_without_the_metric_has_no_rank() -> None:
+    runs = [run("a"), run("b")]
+    runs[1].evaluation.metrics["interval_coverage"] = 0.9
+    (led,) = each_led(runs, "interval_coverage", rng=np.random.default_rng(0))
+    rows = leaderboard(led.comparison, led.costs, "interval_coverage").rows
+    assert [row[:2] for row in rows] == [["1", "b"], ["-", "a"]]

@@ -54,8 +54,9 @@ class Difference:
     value: float
     low: float
     high: float
+    """NaN, as `low`, where one user counts alone."""
     p: float
-    """Two-sided, by the bootstrap."""
+    """Two-sided, by the bootstrap; never below what signs of so few users can tell."""
     p_holm: float
     """Corrected for the number of groups (Holm 1979)."""
     effect: float
@@ -263,12 +264,16 @@ def _against_first(parts: Mapping[str, Part], drawn: Floats, metric: str) -> dic
     base, *others = parts.values()
     draws = drawn[1:] - drawn[0]
     low, high = np.percentile(draws, [2.5, 97.5], axis=1)
-    p = [two_sided(row) for row in draws]
+    by_user = [_by_user(part.by_user - base.by_user) for part in others]
+    p = [max(two_sided(row), _least(signs)) for row, (_, signs) in zip(draws, by_user, strict=True)]
     corrected = holm(p)
     found = {}
     for place, (name, part) in enumerate(zip(list(parts)[1:], others, strict=True)):
         value = part.value - base.value
-        effect, signs = _by_user(part.by_user - base.by_user)
+        effect, signs = by_user[place]
+        if len(signs) == 1:
+            # Drawn again and again, a single user is always the same.
+            low[place] = high[place] = np.nan
         wins, losses = (signs > 0, signs < 0) if direction(metric) >= 0 else (signs < 0, signs > 0)
         found[name] = Difference(
             value,
@@ -290,6 +295,12 @@ def _by_user(differences: Floats) -> tuple[float, Floats]:
     known = differences[~np.isnan(differences)]
     spread = float(known.std(ddof=1)) if len(known) > 1 else 0.0
     return float(known.mean() / spread) if spread else 0.0, np.sign(known)
+
+
+def _least(signs: Floats) -> float:
+    """The smallest two-sided p that users' differences can have whose signs are as likely turned:
+    a bootstrap of three users who agree would have none at all."""
+    return float(min(1.0, 2.0 ** (1 - np.count_nonzero(signs))))
 
 
 def verdict(value: float, p: float, better: int) -> Verdict:

@@ -129,8 +129,8 @@ def answers_of(run: Evaluation) -> Answers:
     """What it was answered. Raises ComparisonError where that was not kept."""
     if run.answers is None:
         raise ComparisonError(
-            "an evaluation without answers tells of no single rating or list: it was pooled, or "
-            "kept by a version that kept none; train it again"
+            "folds that were pooled, and runs of a version that kept no answers, tell of no single "
+            "rating or list: take the runs of one fold, or train again"
         )
     return run.answers
 

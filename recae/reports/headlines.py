@@ -54,10 +54,11 @@ def _worth(found: Difference, baseline: str) -> str:
     users = found.wins + found.ties + found.losses
     side = "above" if found.value > 0 else "below"
     luck = "This may be luck" if found.verdict == "no difference" else "This is more than luck"
+    within = f" (95 % interval {found.low:+.4f} to {found.high:+.4f})"
     return (
-        f"{abs(found.value):.4f} {side} {baseline} (95 % interval {found.low:+.4f} to "
-        f"{found.high:+.4f}): better for {found.wins:,} of {users:,} users, worse for "
-        f"{found.losses:,}. {luck} (p {p_value(found.p_holm, sign=True)})."
+        f"{abs(found.value):.4f} {side} {baseline}{'' if math.isnan(found.low) else within}: "
+        f"better for {found.wins:,} of {users:,} users, worse for {found.losses:,}. "
+        f"{luck} (p {p_value(found.p_holm, sign=True)})."
     )
 
 

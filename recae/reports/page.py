@@ -20,7 +20,7 @@ _GOOD: Final = re.compile(r"better|.* \+|\+\d+ of \d+")
 _BAD: Final = re.compile(r"worse|.* −|−\d+ of \d+")
 
 
-def write_html(standings: Standings, path: Path, sort: str = "rmse") -> None:
+def write_html(standings: Standings, path: Path, sort: str | None = None) -> None:
     """Everything that a comparison tells. Raises DataError where the file cannot be written,
     RecaeError for an unknown metric to sort by."""
     text = html(standings, sort)
@@ -30,9 +30,10 @@ def write_html(standings: Standings, path: Path, sort: str = "rmse") -> None:
         raise DataError(f"cannot write {path}: {trouble.strerror}") from None
 
 
-def html(standings: Standings, sort: str = "rmse") -> str:
-    """The page's text. Raises RecaeError for an unknown metric to sort by."""
+def html(standings: Standings, sort: str | None = None) -> str:
+    """The page's text. sort: None: the first headline. Raises RecaeError for an unknown metric."""
     comparison, runs = standings.comparison, standings.runs
+    sort = sort or standings.headline[0]
     environment = Environment(
         loader=PackageLoader("recae.reports"),
         autoescape=True,

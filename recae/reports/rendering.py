@@ -28,11 +28,11 @@ Costs: TypeAlias = Mapping[str, Cost]
 def records(comparison: Comparison, costs: Costs, sort: str = "rmse") -> list[dict[str, Any]]:
     """One flat dict a group: name, runs, every metric's mean and spread, differences, cost.
 
-    Sorted by the metric `sort`, best first, groups without it last. Raises RecaeError for an
-    unknown metric.
+    Sorted by the metric `sort`, best first (the largest, where that is a matter of taste), groups
+    without it last. Raises RecaeError for an unknown metric.
     """
     check_metric(comparison, sort, "sort by")
-    sign = -1 if direction(sort) > 0 else 1
+    sign = 1 if direction(sort) < 0 else -1
 
     def place(row: Row) -> float:
         value = row.metric(sort)[0]
@@ -130,8 +130,9 @@ def verdicts_table(comparison: Comparison, metrics: Sequence[str], sort: str = "
 
 
 def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
-    """The best first, with what each is behind the first; whoever is not told from it shares its
-    rank. The comparison's baseline is the first. Raises RecaeError for an unknown metric."""
+    """The best first, with what each is behind the first; whoever is tested and not told from it
+    shares its rank. The comparison's baseline is the first. Raises RecaeError for an unknown
+    metric."""
     header = ["rank", "model", "seeds", titled(metric), "behind (95 %)", "wins / ties / losses"]
     others = [name for name in _SHOWN if not metric.startswith(name)]
     n = comparison.protocol["n"]
@@ -141,10 +142,9 @@ def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
     for place, record in enumerate(records(comparison, costs, metric), 1):
         row = comparison[record["model"]]
         found = row.differences.get(metric)
-        even = found is None or found.verdict == "no difference"
-        rank = "1" if even and not math.isnan(record[metric]) else str(place)
+        rank = "1" if found is not None and found.verdict == "no difference" else str(place)
         users = "" if found is None else f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
-        cells = ["-" if math.isnan(record[metric]) else rank, row.name, str(row.runs)]
+        cells = ["-" if math.isnan(row.metric(metric)[0]) else rank, row.name, str(row.runs)]
         cells += [_mean(row.metric(metric), 4), "" if found is None else _interval(found, False)]
         cells += [users, *(_mean(row.metric(name), 4) for name in shown)]
         cells += [number(record["seconds"], ".1f"), number(record["megabytes"], ",.0f")]
@@ -316,6 +316,8 @@ def _mean(value: tuple[float, float], digits: int) -> str:
 def _interval(difference: Difference | None, is_baseline: bool) -> str:
     if difference is None:
         return "baseline" if is_baseline else "-"
+    if math.isnan(difference.low):
+        return f"{difference.value:+.4f}"
     return f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 

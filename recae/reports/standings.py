@@ -55,13 +55,15 @@ class Standings:
 
     @classmethod
     def led(
-        cls, runs: Sequence[TrackedEvaluation], metric: str, *, rng: np.random.Generator
+        cls, runs: Sequence[TrackedEvaluation], metric: str | None, *, rng: np.random.Generator
     ) -> Standings:
-        """Against the group that is best by `metric`, larger being better unless it is an error.
+        """Against the group that is best by `metric`, larger being better unless it is an error;
+        none: the first headline.
 
         Raises RecaeError for a metric that no run has, ComparisonError where protocols differ.
         """
         groups = _evaluations(_grouped(runs))
+        metric = metric or _headline(groups)[0]
         sign = direction(metric) or 1
         means = {
             name: sign * float(np.mean([each.metrics.get(metric, np.nan) for each in some]))
@@ -69,7 +71,7 @@ class Standings:
         }
         known = {name: mean for name, mean in means.items() if not np.isnan(mean)}
         if not known:
-            has = ", ".join(next(iter(groups.values()))[0].metrics)
+            has = ", ".join(_valued(groups))
             raise RecaeError(f"no run has a value for {metric!r}: the metrics are {has}")
         return cls.of(runs, max(known, key=lambda name: known[name]), rng=rng)
 
@@ -90,9 +92,9 @@ class Standings:
 
     @property
     def headline(self) -> list[str]:
-        """The metrics that are told of first: pooled folds have no lists."""
-        usual = ["rmse", f"ndcg_at_{self.comparison.protocol['n']}"]
-        return [metric for metric in usual if metric in self.comparison.metrics]
+        """The metrics that are told of first: pooled folds have no lists, and where all models only
+        rank there is no RMSE."""
+        return _headline(self.evaluations)
 
     @property
     def answered(self) -> bool:
@@ -133,6 +135,17 @@ def each_apart(
     ]
 
 
+def each_led(
+    runs: Sequence[TrackedEvaluation], metric: str | None, *, rng: np.random.Generator
+) -> list[Standings]:
+    """Those that can be compared together, each led like `Standings.led`, without those of which
+    none has the metric. Raises RecaeError where no run has it."""
+    parts = apart(runs)
+    having = [some for some in parts if metric in (None, *_valued(_evaluations(_grouped(some))))]
+    # Refused by the first, if it is none.
+    return [Standings.led(some, metric, rng=rng) for some in having or parts[:1]]
+
+
 def told_apart(several: Sequence[Standings]) -> list[dict[str, Any]]:
     """What keeps comparisons apart: for each, what the protocol of another has differently."""
     protocols = [
@@ -146,14 +159,32 @@ def told_apart(several: Sequence[Standings]) -> list[dict[str, Any]]:
 
 
 def apart(runs: Sequence[TrackedEvaluation]) -> list[list[TrackedEvaluation]]:
-    """Runs that may be compared, together; the newest first."""
-    found: list[list[TrackedEvaluation]] = []
-    for run in runs:
-        same = next((some for some in found if _alike(some[0].evaluation, run.evaluation)), None)
+    """Runs that may be compared, together; the newest first. Folds of one cross validation are."""
+    found: list[tuple[Evaluation, list[TrackedEvaluation]]] = []
+    for evaluation, some in _pooled(runs):
+        same = next((of for other, of in found if _alike(other, evaluation)), None)
         if same is None:
-            found.append([run])
+            found.append((evaluation, some))
         else:
-            same.append(run)
+            same.extend(some)
+    return [some for _, some in found]
+
+
+def _pooled(
+    runs: Sequence[TrackedEvaluation],
+) -> list[tuple[Evaluation, list[TrackedEvaluation]]]:
+    """Each run with its evaluation; folds of one group and seed with what they are together, unless
+    they cannot be pooled."""
+    folds: dict[tuple[str, int, int | None], list[TrackedEvaluation]] = {}
+    for place, (name, run) in enumerate(zip(group_names(runs), runs, strict=True)):
+        folds.setdefault((name, run.seed, place if run.fold is None else None), []).append(run)
+    found = []
+    for some in folds.values():
+        try:
+            ((evaluation,),) = _evaluations(_grouped(some)).values()
+            found.append((evaluation, some))
+        except ComparisonError:
+            found += [(run.evaluation, [run]) for run in some]
     return found
 
 
@@ -192,6 +223,18 @@ def _evaluations(groups: Mapping[str, Sequence[TrackedEvaluation]]) -> dict[str,
     return replicates(
         (name, run.seed, run.fold, run.evaluation) for name, runs in groups.items() for run in runs
     )
+
+
+def _headline(groups: Mapping[str, Sequence[Evaluation]]) -> list[str]:
+    known = _valued(groups)
+    # Nobody may have a relevant rating to be ranked: then there is nothing to tell of.
+    return [name for name in known if name == "rmse" or name.startswith("ndcg_at_")] or ["rmse"]
+
+
+def _valued(groups: Mapping[str, Sequence[Evaluation]]) -> list[str]:
+    """The metrics of which any run has a value."""
+    metrics = [each.metrics for some in groups.values() for each in some]
+    return list(dict.fromkeys(k for of in metrics for k, v in of.items() if not np.isnan(v)))
 
 
 def _baseline(groups: Mapping[str, Sequence[Any]], wanted: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -26,7 +27,8 @@ from recae.reports.standings import Standings, told_apart
 class Wanted:
     """Which tables."""
 
-    sort: str = "rmse"
+    sort: str | None = None
+    """None: the first headline of the runs."""
     metrics: Sequence[str] = ()
     """Each in a table of its own; none: RMSE and NDCG."""
     by: Sequence[str] = ()
@@ -41,11 +43,11 @@ def sections(standings: Standings, wanted: Wanted) -> list[Section]:
     Raises ComparisonError and RecaeError for unknown metrics and facets, and facets that are not
     known of these ratings.
     """
-    comparison = standings.comparison
-    found = [short_table(comparison, standings.costs, wanted.sort)]
+    comparison, sort = standings.comparison, wanted.sort or standings.headline[0]
+    found = [short_table(comparison, standings.costs, sort)]
     if len(comparison.rows) > 1:
         metrics = wanted.metrics or standings.headline
-        found += [differences(comparison, metric, wanted.sort) for metric in metrics]
+        found += [differences(comparison, metric, sort) for metric in metrics]
     if standings.settings:
         found.append(settings_table(standings.settings, list(standings.groups)))
     return found + [slices_table(each) for each in _slices(standings, wanted)]
@@ -70,9 +72,20 @@ def _slices(standings: Standings, wanted: Wanted) -> list[Sliced]:
     for by in wanted.by:
         each = sliced(standings.evaluations, by, baseline=baseline, measure=wanted.measure)
         if each is None:
-            raise ComparisonError(f"nothing is known here to slice {wanted.measure} by {by}")
+            raise ComparisonError(_unknown(standings, wanted.measure, by))
         found.append(each)
     return found
+
+
+def _unknown(standings: Standings, measure: str, by: str) -> str:
+    """Why there are no slices."""
+    metric = {"rmse": "rmse", "coverage": "interval_coverage"}.get(measure)
+    rows = standings.comparison.rows
+    if metric is None or not all(math.isnan(row.metric(metric)[0]) for row in rows):
+        return f"the {by} of these items or ratings is not known: there is nothing to slice by"
+    if measure == "rmse":
+        return "these models only rank, so slices have no RMSE: give --measure recall"
+    return "no run has intervals to slice coverage of: give the recipe [evaluation.intervals]"
 
 
 def in_markup(found: Sequence[Section], form: str) -> str:
@@ -102,7 +115,8 @@ def _json(several: Sequence[Standings], wanted: Wanted) -> str:
 
 def _everything(standings: Standings, wanted: Wanted) -> dict[str, Any]:
     agreed = agreements(standings.evaluations) if standings.answered else []
-    return as_records(standings.comparison, standings.costs, wanted.sort) | {
+    sort = wanted.sort or standings.headline[0]
+    return as_records(standings.comparison, standings.costs, sort) | {
         "settings": standings.settings,
         "slices": [asdict(each) for each in _slices(standings, wanted)],
         "agreement": [asdict(each) for each in agreed],
@@ -116,7 +130,9 @@ def _csv(several: Sequence[Standings], wanted: Wanted) -> str:
         [
             told | record
             for standings, told in zip(several, told_apart(several), strict=True)
-            for record in records(standings.comparison, standings.costs, wanted.sort)
+            for record in records(
+                standings.comparison, standings.costs, wanted.sort or standings.headline[0]
+            )
         ]
     )
 

@@ -19,7 +19,7 @@ from recae.running import Cost
 from recae.tracking.artifacts import cost_of, read_evaluation, read_model, read_recipe
 from recae.tracking.labels import fold_of, params
 from recae.tracking.outbox import waiting
-from recae.tracking.store import Store, explained, is_mistake, search
+from recae.tracking.store import Store, explained, is_mistake, search, sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,8 @@ def evaluations(
     answers: read them too, which slices need, and which takes most of the time.
 
     Without any: the newest sweep. Raises ComparisonError where an experiment or run is unknown or
-    not finished or the filter finds none, RecaeError where the store holds no runs, cannot be
-    reached, or does not understand the filter.
+    not finished or the filter finds none or is none, RecaeError where the store holds no runs or
+    cannot be reached.
     """
     if runs and where is not None:
         raise ComparisonError("name runs or give a filter, not both")
@@ -109,11 +109,15 @@ def evaluations_of(store: Store, recipe: Mapping[str, Any]) -> list[TrackedEvalu
 def _filtered(
     client: MlflowClient, experiments: Sequence[Experiment], where: str | None
 ) -> list[Run]:
-    """Raises ComparisonError where there are none."""
+    """Raises ComparisonError where there are none, and where the filter is none."""
+    try:
+        runs = list(search(client, where or "", experiments))
+    except MlflowException as refusal:
+        if where is None or not is_mistake(refusal):
+            raise
+        raise ComparisonError(f"{where!r} is no filter: {sentence(refusal)}") from None
     found = [
-        run
-        for run in search(client, where or "", experiments)
-        if run.info.status == "FINISHED" and "recae.model" in run.data.tags
+        run for run in runs if run.info.status == "FINISHED" and "recae.model" in run.data.tags
     ]
     if not found:
         told = "" if where is None else f" of which {where!r} holds"

@@ -116,7 +116,7 @@ def explained(store: Store) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as trouble:
         raise StoreError(
-            f"the tracking store {store.name} cannot be used: {_sentence(trouble)}"
+            f"the tracking store {store.name} cannot be used: {sentence(trouble)}"
         ) from trouble
 
 
@@ -135,10 +135,11 @@ def tolerated(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as trouble:
-        _logger.warning("%s: %s", what, _sentence(trouble))
+        _logger.warning("%s: %s", what, sentence(trouble))
 
 
-def _sentence(trouble: BaseException) -> str:
+def sentence(trouble: BaseException) -> str:
+    """What it says, without the lines below and without passwords."""
     lines = str(trouble).strip().splitlines()
     if lines and "Max retries exceeded" in lines[0]:
         return "it does not answer"
