@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recae import cli
-from recae.cli import main
+from recae.cli import judging, main
 from recae.errors import RecaeError
 from recae.leaks import frame_of
 from recae.models import load_model
 from recae.recipes import read_recipe
+
+ROOT = Path(__file__).parents[1]
 
 TITLES = [
     "Toy Story (1995)",
@@ -135,7 +136,7 @@ def process(*words: Any, cwd: Path, **env: str) -> subprocess.CompletedProcess[s
         text=True,
         encoding="utf-8",
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])} | env,
+        env={**os.environ, "PYTHONPATH": str(ROOT)} | env,
         timeout=100,
         check=False,
     )
@@ -160,7 +161,7 @@ def test_help_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
         text=True,
         encoding="utf-8",
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=100,
         check=True,
     )
@@ -202,7 +203,7 @@ def test_output_that_nobody_reads(place: SimpleNamespace, tmp_path: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as running:
         assert running.stdout is not None
         assert running.stderr is not None
@@ -559,7 +560,7 @@ def test_evaluate_on_two_tables(recae: Recae, place: SimpleNamespace, tmp_path: 
 
 # --- leak
 
-PLANTED = Path(cli.__file__).parents[1] / "pipelines" / "leaky_autorec.py"
+PLANTED = ROOT / "pipelines" / "leaky_autorec.py"
 
 
 def test_leak_of_saved_models(recae: Recae, place: SimpleNamespace) -> None:
@@ -864,15 +865,15 @@ def test_a_tracked_model_is_scored_on_its_own_split_only(
     asked = read_recipe(place.recipe, ["data.scale=[1, 5]"])
     tracked = json.loads(json.dumps(asked.resolved))
     monkeypatch.setattr(tracking, "load_run_recipe", lambda store, run: tracked)
-    cli._of_its_split("some-run", asked)
+    judging._of_its_split("some-run", asked)
     del tracked["data"]["users"], tracked["data"]["items"]
     # Tracked before there were side data.
-    cli._of_its_split("some-run", asked)
+    judging._of_its_split("some-run", asked)
     with pytest.raises(RecaeError, match="trained with other data settings"):
-        cli._of_its_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
+        judging._of_its_split("some-run", read_recipe(place.recipe, ["data.items={}"]))
     tracked["split"]["seed"] = 99
     with pytest.raises(RecaeError, match="trained with other split settings"):
-        cli._of_its_split("some-run", asked)
+        judging._of_its_split("some-run", asked)
 
 
 # --- plot

@@ -196,7 +196,7 @@ def test_track(recae: Recae, store: Store, report: Report, monkeypatch: pytest.M
 def test_track_sync(
     recae: Recae, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert good(recae("track", "sync")) == "waiting for recae-runs: nothing else\n"
+    assert good(recae("track", "sync")) == "nothing waiting for recae-runs\n"
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with monkeypatch.context() as patch:
@@ -206,7 +206,7 @@ def test_track_sync(
         assert (code, out) == (2, "")
         assert err == f"recae: the tracking store {address} cannot be used: it does not answer\n"
     code, out, err = recae("track", "sync")
-    assert (code, out) == (2, "waiting for recae-runs: nothing else\n")
+    assert (code, out) == (2, "nothing waiting for recae-runs\n")
     assert err.startswith(f"recae: other runs in recae-runs/outbox were meant for {address}")
     code, _, err = recae("track", "list")
     assert "waiting in recae-runs/outbox: 1 (recae track sync)" in err

@@ -1,0 +1,5 @@
+"""`python -m recae.cli`."""
+
+from recae.cli import main
+
+main()
