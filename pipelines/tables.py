@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from reproduce import HERE, titled
+from reproduce import HERE, LISTS, STARS, titled
 
 from recae.reports.markup import Section, markdown
 
@@ -63,7 +63,8 @@ def of_recipe(name: str) -> Section:
     """A row a model, the best first: the metric, the differences to baselines, seconds."""
     found = results(name)
     metric, models = found["metric"], found["models"]
-    baselines = list(dict.fromkeys(key for model in models.values() for key in model["less"]))
+    there = {key for model in models.values() for key in model["less"]}
+    baselines = [name for name in (*STARS, *LISTS) if name in there]
     header = ["model", f"test {titled(metric)}"]
     header += [f"less {baseline} (95 %)" for baseline in baselines]
     rows = [
