@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
@@ -20,6 +22,9 @@ from recae.tracking.artifacts import cost_of, read_evaluation, read_model, read_
 from recae.tracking.labels import fold_of, params
 from recae.tracking.outbox import waiting
 from recae.tracking.store import Store, explained, is_mistake, search, sentence
+
+_ID: Final = re.compile("[0-9a-f]{32}")
+"""MLflow's ids of runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +209,8 @@ def _chosen(
 ) -> list[Run]:
     """The finished runs that `wanted` stands for. Raises ComparisonError where there are none."""
     wanted = None if wanted is None else wanted.removeprefix("runs:/")
+    if (direct := _by_id(client, experiments, wanted)) is not None:
+        return [direct]
     unfinished: Run | None = None
     for run in search(client, "", experiments):
         if not _is_called(run, wanted):
@@ -219,6 +226,21 @@ def _chosen(
         raise ComparisonError(f"there is no run {wanted!r} in {store.name}{_waiting(store)}")
     remedy = _waiting(store) or ": train a recipe first"
     raise ComparisonError(f"there are no finished runs in {store.name}{remedy}")
+
+
+def _by_id(
+    client: MlflowClient, experiments: Sequence[Experiment], wanted: str | None
+) -> Run | None:
+    """The finished run of a model with this id: twenty ids are not searched for one by one."""
+    if wanted is None or not _ID.fullmatch(wanted):
+        return None
+    with suppress(MlflowException):
+        run = client.get_run(wanted)
+        inside = run.info.experiment_id in {each.experiment_id for each in experiments}
+        active = run.info.lifecycle_stage == "active" and run.info.status == "FINISHED"
+        if inside and active and "recae.model" in run.data.tags:
+            return run
+    return None
 
 
 def _waiting(store: Store) -> str:
