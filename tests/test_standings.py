@@ -179,6 +179,15 @@ def test_models_that_only_rank_are_led_by_their_lists() -> None:
         Standings.led(runs, "rmse", rng=np.random.default_rng(0))
 
 
+def test_stars_come_first_also_where_the_newest_run_only_ranks() -> None:
+    runs = [run("popular"), run("mf"), run("bias")]
+    for each, rmse in zip(runs[1:], (0.9, 0.8), strict=True):
+        each.evaluation.metrics["rmse"] = rmse
+    assert standings(runs).headline == ["rmse", "ndcg_at_3"]
+    led = Standings.led(runs, None, rng=np.random.default_rng(0))
+    assert led.comparison.baseline == "bias"
+
+
 def test_a_leaderboard_is_of_those_who_have_the_metric() -> None:
     """Runs of another split need not have been scored by it."""
     runs = [run("a"), run("b"), run("c", protocol_split="other")]

@@ -227,8 +227,10 @@ def _evaluations(groups: Mapping[str, Sequence[TrackedEvaluation]]) -> dict[str,
 
 def _headline(groups: Mapping[str, Sequence[Evaluation]]) -> list[str]:
     known = _valued(groups)
-    # Nobody may have a relevant rating to be ranked: then there is nothing to tell of.
-    return [name for name in known if name == "rmse" or name.startswith("ndcg_at_")] or ["rmse"]
+    lists = [name for name in known if name.startswith("ndcg_at_")]
+    # Stars come first wherever a model has any, be the newest run of one that only ranks. Nobody
+    # may have a relevant rating to be ranked: then there is nothing to tell of.
+    return [*(name for name in known if name == "rmse"), *lists] or ["rmse"]
 
 
 def _valued(groups: Mapping[str, Sequence[Evaluation]]) -> list[str]:
