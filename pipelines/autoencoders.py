@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from reproduce import numbers, titled
+from reproduce import numbers
 
 from recae.errors import RecaeError
 from recae.recipes import read_recipe, read_toml
+from recae.reports.rendering import titled
 from recae.running import Listener, Outcome, run
 from recae.tuning import Spaces, Study, StudyListener, Trial, as_toml
 from recae.tuning.spaces import flat, parse_spaces

@@ -28,7 +28,7 @@ from recae.comparison import Difference, compare
 from recae.errors import DataError, RecaeError, RecipeError
 from recae.evaluation import Evaluation
 from recae.recipes import Recipe, read_recipe, read_toml
-from recae.reports.rendering import to_json
+from recae.reports.rendering import interval, titled, to_json
 from recae.running import Listener, Outcome, run
 
 HERE: Final = Path(__file__).resolve().parent
@@ -178,11 +178,6 @@ def differences(row: Row, rows: Sequence[Row]) -> dict[str, Difference]:
     return found
 
 
-def titled(metric: str) -> str:
-    """`ndcg_at_10` as NDCG@10."""
-    return metric.upper().replace("_AT_", "@")
-
-
 def markdown(rows: Sequence[Row]) -> str:
     """A table a metric, and below them why rows are without a number."""
     metrics = dict.fromkeys(row.target.metric for row in rows)
@@ -316,14 +311,10 @@ def _cells(row: Row) -> list[str]:
         f"{found['expected']:.4f}",
         f"{found['tolerance']:g}",
         row.verdict,
-        *(_interval(row.differences.get(name)) for name in row.target.baselines),
+        *(interval(row.differences.get(name)) for name in row.target.baselines),
         "-" if row.reason else f"{found['seconds']:.1f}",
         "-" if row.reason else f"{row.peak:.1f}",
     ]
-
-
-def _interval(found: Difference | None) -> str:
-    return "-" if found is None else f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
 if __name__ == "__main__":

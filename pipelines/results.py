@@ -33,7 +33,6 @@ from recae.reports.rendering import to_json
 from recae.reports.standings import Standings
 from recae.tracking import Store, TrackedEvaluation, evaluations, evaluations_of
 
-RESULTS: Final = HERE / "results"
 _DIGITS: Final = 6
 
 
@@ -109,7 +108,7 @@ def _baselines(
             split = runs[0].evaluation.protocol["split"]
             same = f"tags.`recae.split_digest` = '{split}' and tags.`recae.model` = '{name}'"
             try:
-                own = evaluations(store, where=same)
+                own = evaluations(store, where=same, answers=False)
             except RecaeError:
                 continue
         found[name] = own

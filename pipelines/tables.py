@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from reproduce import HERE, LISTS, STARS, titled
+from reproduce import HERE, LISTS, STARS
 
 from recae.reports.markup import Section, markdown
+from recae.reports.rendering import titled
 
 DOCUMENTS: Final = (HERE.parent / "README.md", HERE / "README.md")
 _MARKED: Final = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
@@ -30,13 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(argv).check
-    stale = [
-        path for path in DOCUMENTS if filled(path.read_text("utf-8")) != path.read_text("utf-8")
-    ]
-    for path in stale:
+    texts = {path: path.read_text("utf-8") for path in DOCUMENTS}
+    stale = {path: new for path, text in texts.items() if (new := filled(text)) != text}
+    for path, new in stale.items():
         print(f"{path.name} {'is stale' if check else 'is written'}")
         if not check:
-            path.write_text(filled(path.read_text("utf-8")), "utf-8")
+            path.write_text(new, "utf-8")
     return int(check and bool(stale))
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from recae.cli.shared import Columns, Json, named_columns, print_json, print_table, terminal
 from recae.errors import DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 def data_list(as_json: Json = False) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from recae.cli.shared import Json, print_json, terminal
 from recae.errors import RecaeError
-
-if TYPE_CHECKING:
-    pass
 
 
 def track_list(

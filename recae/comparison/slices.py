@@ -93,11 +93,12 @@ def sliced(
     baseline: str,
     measure: str = "rmse",
 ) -> Sliced | None:
-    """Every group's RMSE, or its recall of the relevant targets, in the slices of one facet.
+    """Every group's RMSE, recall of the relevant targets or coverage, in the slices of one facet.
 
-    by: a name in `FACETS`. measure: `rmse` over the ratings of a slice, or `recall`, the share of
-    its relevant ratings whose item is in the user's list. Groups that have no stars are left out
-    of `rmse`. Give groups as `compare` takes them.
+    by: a name in `FACETS`. measure: `rmse` over the ratings of a slice; `recall`, the share of its
+    relevant ratings whose item is in the user's list; or `coverage`, the share of its ratings that
+    are inside their prediction intervals. Groups without stars or intervals are left out. Give
+    groups as `compare` takes them.
 
     None where nothing is known to slice by, as genres without a catalog. Raises ComparisonError
     where the groups were not scored alike, an evaluation has no answers, and for unknown names.

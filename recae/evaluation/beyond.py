@@ -31,7 +31,7 @@ def of_everybody(model: Recommender, lists: Rows) -> dict[str, float]:
         found["gini"] = metrics.gini(lists, n_items)
     codes = model.encode_items() if isinstance(model, Encodes) else None
     if codes is not None:
-        found["code_diversity"] = _mean(metrics.intra_list_diversity(lists, codes))
+        found["code_diversity"] = mean(metrics.intra_list_diversity(lists, codes))
     return found
 
 
@@ -67,6 +67,7 @@ def _popular(history: Ratings, counts: Rows, n: int) -> Rows:
     return best(ranked, n)[0]
 
 
-def _mean(values: Floats) -> float:
+def mean(values: Floats) -> float:
+    """Over those who have a value, NaN where nobody has."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")

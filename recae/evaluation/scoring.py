@@ -130,7 +130,7 @@ def evaluate(
     ranked, lists = _lists(model, holdout, n, threshold)
     by_user |= ranked
     with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
-    stars |= {name: _mean(values) for name, values in ranked.items()}
+    stars |= {name: beyond.mean(values) for name, values in ranked.items()}
     everybody = beyond.of_everybody(model, lists)
     stars |= {f"{name}_at_{n}": value for name, value in everybody.items()}
     return Evaluation(
@@ -220,12 +220,6 @@ def _lists(
         f"{name}_at_{n}": np.concatenate([block[name] for block in blocks]) for name in blocks[0]
     }
     return by_user, np.concatenate(lists)
-
-
-def _mean(values: Floats) -> float:
-    """Over those who have a value."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _with_unknown(

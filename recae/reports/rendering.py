@@ -96,7 +96,7 @@ def short_table(comparison: Comparison, costs: Costs, sort: str = "rmse") -> Sec
             [
                 row.name,
                 _mean(row.metric("rmse"), 4),
-                _interval(row.differences.get("rmse"), row.name == comparison.baseline),
+                interval(row.differences.get("rmse"), row.name == comparison.baseline),
                 _mean(row.metric("mae"), 4),
                 _mean(row.metric(f"ndcg_at_{n}"), 4),
                 _mean(row.metric(f"recall_at_{n}"), 4),
@@ -123,7 +123,7 @@ def verdicts_table(comparison: Comparison, metrics: Sequence[str], sort: str = "
         for metric in metrics:
             found = row.differences.get(metric)
             cells.append(_mean(row.metric(metric), 4))
-            cells.append(_interval(found, row.name == comparison.baseline))
+            cells.append(interval(found, row.name == comparison.baseline))
             cells.append("" if found is None else found.verdict)
         rows.append(cells)
     return Section("Verdicts", header, rows)
@@ -143,9 +143,9 @@ def leaderboard(comparison: Comparison, costs: Costs, metric: str) -> Section:
         row = comparison[record["model"]]
         found = row.differences.get(metric)
         rank = "1" if found is not None and found.verdict == "no difference" else str(place)
-        users = "" if found is None else f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
+        users = "" if found is None else _users(found)
         cells = ["-" if math.isnan(row.metric(metric)[0]) else rank, row.name, str(row.runs)]
-        cells += [_mean(row.metric(metric), 4), "" if found is None else _interval(found, False)]
+        cells += [_mean(row.metric(metric), 4), "" if found is None else interval(found)]
         cells += [users, *(_mean(row.metric(name), 4) for name in shown)]
         cells += [number(record["seconds"], ".1f"), number(record["megabytes"], ",.0f")]
         rows.append(cells)
@@ -166,12 +166,11 @@ def differences(comparison: Comparison, metric: str, sort: str = "rmse") -> Sect
         row = comparison[record["model"]]
         found = row.differences.get(metric)
         cells = [row.name, _mean(row.metric(metric), 4)]
-        cells.append(_interval(found, row.name == comparison.baseline))
+        cells.append(interval(found, row.name == comparison.baseline))
         if found is None:
             rows.append([*cells, "", "", "", ""])
             continue
-        users = f"{found.wins:,} / {found.ties:,} / {found.losses:,}"
-        told = [f"{found.effect:+.2f}", users, p_value(found.p_holm), found.verdict]
+        told = [f"{found.effect:+.2f}", _users(found), p_value(found.p_holm), found.verdict]
         rows.append([*cells, *told])
     return Section(titled(metric), header, rows)
 
@@ -313,12 +312,17 @@ def _mean(value: tuple[float, float], digits: int) -> str:
     return f"{mean:.{digits}f} ±{spread:.{digits}f}"
 
 
-def _interval(difference: Difference | None, is_baseline: bool) -> str:
+def interval(difference: Difference | None, is_baseline: bool = False) -> str:
+    """A difference with its interval, where there is one."""
     if difference is None:
         return "baseline" if is_baseline else "-"
     if math.isnan(difference.low):
         return f"{difference.value:+.4f}"
     return f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+
+
+def _users(difference: Difference) -> str:
+    return f"{difference.wins:,} / {difference.ties:,} / {difference.losses:,}"
 
 
 def _within(value: Value) -> str:

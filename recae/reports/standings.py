@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from recae.running import Cost
 
 if TYPE_CHECKING:
     from recae.tracking import TrackedEvaluation
+
+Kind: TypeAlias = frozenset[tuple[str, str]]
+"""The settings of a run, its seed and fold left out."""
 
 _NAMED: Final = 3
 """So many settings at most stand in the name of a group."""
@@ -80,7 +84,7 @@ class Standings:
         """All that are compared."""
         return [run for runs in self.groups.values() for run in runs]
 
-    @property
+    @cached_property
     def evaluations(self) -> dict[str, list[Evaluation]]:
         """By group, one a seed, in which folds are pooled."""
         return _evaluations(self.groups)
@@ -192,19 +196,24 @@ def group_names(runs: Sequence[TrackedEvaluation]) -> list[str]:
     """A name for every run: its model's, and where runs of one model have other settings, those
     that differ, or a number where they are many, the newest being 1. Runs of one name differ by
     seed or fold alone and are one group."""
-    names = []
+    by_model: dict[str, list[Mapping[str, str]]] = {}
     for run in runs:
-        same = [other.params for other in runs if other.model == run.model]
-        keys = sorted({key for params in same for key in params} - _REPEATS)
-        differing = [key for key in keys if len({params.get(key) for params in same}) > 1]
-        if len(differing) > _NAMED:
-            kinds = list(dict.fromkeys(_settings(params) for params in same))
-            names.append(f"{run.model} ({kinds.index(_settings(run.params)) + 1})")
-            continue
-        names.append(
-            " ".join([run.model, *(f"{key}={run.params.get(key, '-')}" for key in differing)])
-        )
-    return names
+        by_model.setdefault(run.model, []).append(run.params)
+    named = {model: _names(model, params) for model, params in by_model.items()}
+    return [named[run.model][_settings(run.params)] for run in runs]
+
+
+def _names(model: str, several: Sequence[Mapping[str, str]]) -> dict[Kind, str]:
+    """Of the runs of one model, newest first: settings -> name."""
+    kinds = {_settings(params): params for params in several}
+    keys = sorted({key for params in kinds.values() for key in params} - _REPEATS)
+    differing = [key for key in keys if len({params.get(key) for params in kinds.values()}) > 1]
+    if len(differing) > _NAMED:
+        return {kind: f"{model} ({place})" for place, kind in enumerate(kinds, 1)}
+    return {
+        kind: " ".join([model, *(f"{key}={params.get(key, '-')}" for key in differing)])
+        for kind, params in kinds.items()
+    }
 
 
 def _grouped(runs: Sequence[TrackedEvaluation]) -> dict[str, list[TrackedEvaluation]]:
@@ -215,7 +224,7 @@ def _grouped(runs: Sequence[TrackedEvaluation]) -> dict[str, list[TrackedEvaluat
     return {name: list(of.values()) for name, of in named.items()}
 
 
-def _settings(params: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+def _settings(params: Mapping[str, str]) -> Kind:
     return frozenset((key, value) for key, value in params.items() if key not in _REPEATS)
 
 

@@ -1,4 +1,4 @@
-"""What a comparison shows: tables in every form, and one HTML file that holds everything."""
+"""What a comparison shows, as tables in every form of text; `page` has the HTML file."""
 
 from __future__ import annotations
 
