@@ -31,11 +31,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import recae
-from recae.codes import Side, encoding
+from recae.codes import Side
 from recae.data import users
 from recae.errors import DataError, RecaeError
 from recae.models import MODELS, Recommender
 from recae.models.baseline import Baseline
+from recae.models.encodes import encoding
 from recae.ratings import Ratings
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -7,15 +7,16 @@ size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recae.data import load
-from recae.errors import DataError, NotFittedError
+from recae.errors import NotFittedError
 from recae.ids import Ids
 from recae.models import MODELS, Recommender
+from recae.models.encodes import encoding
 from recae.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float32]
 Side: TypeAlias = Literal["users", "items"]
-
-
-@runtime_checkable
-class Encodes(Protocol):
-    """A model with codes; having these two methods is all it takes."""
-
-    def encode(self, history: Ratings) -> Floats:
-        """[U, K], known users or new ones."""
-
-    def encode_items(self) -> Floats:
-        """[N, K], of the model's items."""
-
-
-def encoding(model: Recommender) -> Encodes:
-    """The same model, known to have codes. Raises DataError where it has none."""
-    if isinstance(model, Encodes):
-        return model
-    raise DataError(
-        f"a {type(model).__name__} has no codes: take an AutoRec, like autorec-dual or mf"
-    )
 
 
 @dataclass(eq=False)

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.catalog import Catalog
-from recae.codes import Floats, encoding
+from recae.codes import Floats
 from recae.errors import DataError, RecaeError
 from recae.ids import Rows
 from recae.models import Recommender
+from recae.models.encodes import encoding
 from recae.ratings import Ratings
 
 Method: TypeAlias = Literal["pca", "umap"]

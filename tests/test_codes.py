@@ -12,10 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from recae.codes import Codes, encoding, item_codes
+from recae.codes import Codes, item_codes
 from recae.errors import DataError, NotFittedError
 from recae.ids import Ids
 from recae.models import MODELS, AutoRec, Popular
+from recae.models.encodes import encoding
 from recae.nn.training import Training
 from recae.ratings import Ratings
 

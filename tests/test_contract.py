@@ -15,8 +15,8 @@ from recae.errors import DataError, NotFittedError
 from recae.ids import Ids
 from recae.leaks import leak_test
 from recae.models import MODELS, Recommender, load_model
-from recae.models.base import Places
 from recae.models.persistence import plain
+from recae.models.places import Places
 from recae.nn.training import Training
 from recae.ratings import Ratings
 from recae.splits import Holdout, Split, random, unseen_users
@@ -244,12 +244,15 @@ def test_effects_are_differences_of_the_models_own_output(model: Recommender) ->
     effects = model.effects(history, items)
     assert effects.shape == (3, 2)
 
-    def stars(ratings: Ratings) -> np.ndarray:
+    def said(ratings: Ratings) -> np.ndarray:
+        """Stars, or what is ranked by where there are no stars of the model's own."""
+        if not model.predicts_stars:
+            return model.scores(ratings)[0, items]
         return model._stars_at(ratings, Places(np.zeros(2, np.int64), items))
 
     for place, item in enumerate(given):
         rest = {key: value for key, value in given.items() if key != item}
-        wanted = stars(history) - stars(model.history_of(rest))
+        wanted = said(history) - said(model.history_of(rest))
         np.testing.assert_allclose(effects[place], wanted, atol=2e-6)
 
 

@@ -15,8 +15,9 @@ from recae import intervals, splits
 from recae.errors import DataError
 from recae.intervals import Error, Intervals, Method, Ordinal, Scaled, clustered, quantile
 from recae.models import AutoRec
-from recae.models.base import Floats, Places
+from recae.models.base import Floats
 from recae.models.linear import Bias, Popular
+from recae.models.places import Places
 from recae.nn.training import Training
 from recae.ratings import Ratings
 from recae.splits import Holdout

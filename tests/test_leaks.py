@@ -21,8 +21,9 @@ from recae import splits
 from recae.errors import DataError, NotFittedError
 from recae.leaks import LeakReport, Procedure, frame_of, from_script, guarded, leak_test
 from recae.models import MODELS
-from recae.models.base import Floats, Places
+from recae.models.base import Floats
 from recae.models.linear import Bias, Popular
+from recae.models.places import Places
 from recae.ratings import Ratings
 from recae.splits import Holdout
 

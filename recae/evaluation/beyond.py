@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae import metrics
-from recae.codes import Encodes
 from recae.ids import Rows
-from recae.models.base import Recommender, best
+from recae.models.base import Recommender
+from recae.models.encodes import Encodes
+from recae.models.ranking import best
 from recae.ratings import Ratings
 
 Floats: TypeAlias = NDArray[np.float64]

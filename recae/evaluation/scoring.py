@@ -21,7 +21,8 @@ from recae.evaluation import beyond
 from recae.evaluation.answers import Answers
 from recae.ids import Ids
 from recae.intervals import Intervals
-from recae.models.base import Recommender, best
+from recae.models.base import Recommender
+from recae.models.ranking import best
 from recae.ratings import Ratings
 from recae.splits import Holdout
 

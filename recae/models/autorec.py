@@ -19,7 +19,7 @@ from recae.errors import DataError, RecaeError
 from recae.ids import Rows
 from recae.metrics import rmse
 from recae.models import presets
-from recae.models.base import Fitted, Floats, Lesson, Places, Recommender, dots
+from recae.models.base import Fitted, Floats, Lesson, Recommender, dots
 from recae.models.bridge import (
     arrays,
     coded,
@@ -35,6 +35,7 @@ from recae.models.family import Family
 from recae.models.fits import Arrays, Fit, Pass, fit_in_a_row
 from recae.models.kernel import Process, Users
 from recae.models.levels import Levels, Spread, levels_of
+from recae.models.places import Places
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
 from recae.nn.heads import Nade
 from recae.nn.network import Network

@@ -8,23 +8,27 @@ arrays are made for blocks of users only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, Unpack, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from recae.catalog import Catalog
+from recae.data import load
 from recae.errors import DataError, NotFittedError
 from recae.features import Coding, Features
 from recae.ids import Ids, Rows
 from recae.models.baseline import Baseline
 from recae.models.digests import history_digests
+from recae.models.explaining import effects, reasons
+from recae.models.places import Places
+from recae.models.ranking import recommendations
 from recae.models.recommendations import Recommendations
+from recae.models.rules import Rules
 from recae.nn.training import Report
 from recae.ratings import Ratings, Scale
 from recae.splits import Holdout
@@ -36,17 +40,6 @@ Floats = NDArray[np.float32]
 
 _BLOCK: Final = 2_000_000
 """Scores held at once when users are scored in blocks: 8 MB, near a cache."""
-
-
-class Places(NamedTuple):
-    """Where stars are wanted: T users of a history, items of the model, and perhaps when."""
-
-    users: Rows
-    """[T]: rows of the history."""
-    items: Rows
-    """[T]: rows of the model's items; -1 is one that the model does not know."""
-    times: NDArray[np.int64] | None = None
-    """[T]: seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +100,7 @@ class Recommender(ABC):
 
     def fit(
         self,
-        train: Ratings,
+        train: Ratings | pd.DataFrame,
         *,
         validation: Holdout | None = None,
         rng: np.random.Generator,
@@ -116,12 +109,14 @@ class Recommender(ABC):
     ) -> Self:
         """Learn from `train`, forgetting what was learned before; returns self.
 
+        train: Ratings, or a DataFrame of them, which `recae.load` reads.
         validation: only reported on (`on_epoch`), never learned from.
         rng: all randomness of the fit. on_epoch: called with Progress during iterative training.
         resume: a checkpoint written by `Progress.save`; the same data, settings and rng are needed.
 
         Raises DataError for a table without ratings.
         """
+        train = train if isinstance(train, Ratings) else load(train)
         if not len(train):
             raise DataError("there are no ratings to learn from")
         self._fitted = Fitted.of(train)
@@ -260,72 +255,60 @@ class Recommender(ABC):
         """
         return self._stars(self._own(history))
 
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """What lists can be made by, the usual first; `recae.models.rules` says what each is."""
+        return ("stars",) if self.predicts_stars else ("liked",)
+
+    def _ranked(self, own: Ratings, by: str) -> tuple[Floats, Floats | None]:
+        """Scores by one of `orders`, [U, N], the caller's to change; and stars, not yet clipped,
+        where they are known on the way (perhaps the same array)."""
+        scores = self.scores(own)
+        return scores, scores if self.predicts_stars else None
+
+    def _bounds(
+        self, own: Ratings, users: Rows, items: Rows, stars: Floats
+    ) -> tuple[Floats, Floats]:
+        """Where the intervals of predicted stars begin and end, of the shape of `stars`: NaN here,
+        because it takes ratings that a model has not learned from to know them."""
+        return np.full_like(stars, np.nan), np.full_like(stars, np.nan)
+
     @overload
     def recommend(
-        self,
-        history: Ratings,
-        n: int = 10,
-        *,
-        allow: Iterable[Any] | None = None,
-        deny: Iterable[Any] | None = None,
-        include_seen: bool = False,
+        self, history: Ratings, n: int = 10, **rules: Unpack[Rules]
     ) -> Recommendations: ...
 
     @overload
     def recommend(
-        self,
-        history: Mapping[Any, float],
-        n: int = 10,
-        *,
-        allow: Iterable[Any] | None = None,
-        deny: Iterable[Any] | None = None,
-        include_seen: bool = False,
+        self, history: Mapping[Any, float] | pd.DataFrame, n: int = 10, **rules: Unpack[Rules]
     ) -> pd.DataFrame: ...
 
     def recommend(
         self,
-        history: Ratings | Mapping[Any, float],
+        history: Ratings | Mapping[Any, float] | pd.DataFrame,
         n: int = 10,
-        *,
-        allow: Iterable[Any] | None = None,
-        deny: Iterable[Any] | None = None,
-        include_seen: bool = False,
+        **rules: Unpack[Rules],
     ) -> Recommendations | pd.DataFrame:
         """The n best items for every user of `history`, or for one person.
 
-        history: Ratings, or one person's {item id or title: stars}, for whom a DataFrame comes
-            back: rank, item, title, stars, because.
-        allow, deny: item ids that alone may be recommended, and ids that may not.
-        include_seen: also recommend what the history holds.
+        history: Ratings; or a DataFrame of ratings, for which one comes back: user, rank, item,
+            title, stars; or one person's {item id or title: stars}, for whom it comes without the
+            user and with the rating that speaks most for each item (`because`).
+        rules: which items may be recommended, and what puts them in order; see `Rules`.
 
         Exactly n items each where enough exist. Raises DataError for n below 1, unknown ids or
-        titles, and stars outside the scale.
+        titles, stars outside the scale, and rules that the model cannot follow.
         """
+        if isinstance(history, Ratings):
+            return recommendations(self, self._own(history), n, rules)
         if isinstance(history, Mapping):
-            return self._recommend_to_one(history, n, allow, deny, include_seen)
-        if n < 1:
-            raise DataError(f"n must be at least 1, not {n}")
-        own = self._own(history)
-        excluded = self._excluded(allow, deny)
-        n = min(n, len(self.fitted.items))
-        parts = [self._top(block, n, excluded, include_seen) for block in self._blocks(own)]
-        items, scores, stars = (np.concatenate(column) for column in zip(*parts, strict=True))
-        catalog = self.fitted.catalog
-        return Recommendations(own.users, self.fitted.items, items, scores, stars, catalog)
-
-    def _recommend_to_one(
-        self,
-        given: Mapping[Any, float],
-        n: int,
-        allow: Iterable[Any] | None,
-        deny: Iterable[Any] | None,
-        include_seen: bool,
-    ) -> pd.DataFrame:
-        history = self.history_of(given)
-        found = self.recommend(history, n, allow=allow, deny=deny, include_seen=include_seen)
-        frame = found.to_frame().drop(columns="user")
-        frame["because"] = self.reasons(history, found.items[0][found.items[0] >= 0])
-        return frame
+            person = self.history_of(history)
+            found = recommendations(self, person, n, rules)
+            frame = found.to_frame().drop(columns="user")
+            frame["because"] = self.reasons(person, found.items[0][found.items[0] >= 0])
+            return frame
+        own = self._own(load(history, scale=self.fitted.scale))
+        return recommendations(self, own, n, rules).to_frame()
 
     def history_of(self, given: Mapping[Any, float]) -> Ratings:
         """One person's {item id or title: stars} as Ratings [1, N].
@@ -355,68 +338,22 @@ class Recommender(ABC):
             str(fitted.items.values[row]) if fitted.catalog is None else fitted.catalog.title(row)
         )
 
-    def _top(
-        self, history: Ratings, n: int, excluded: NDArray[np.bool_] | None, include_seen: bool
-    ) -> tuple[Rows, Floats, Floats]:
-        ranked = torch.from_numpy(self.scores(history))
-        if excluded is not None:
-            ranked[:, torch.from_numpy(excluded)] = -torch.inf
-        if not include_seen:
-            ranked[torch.from_numpy(history.rows), torch.from_numpy(history.columns)] = -torch.inf
-        items, values = best(ranked.numpy(), n)
-        stars = self._stars_of_ranked(history, values, items)
-        stars[items < 0] = np.nan
-        return items, values, stars
-
-    def _stars_of_ranked(self, history: Ratings, scores: Floats, items: Rows) -> Floats:
-        """Predicted stars of the ranked items: [U, n]. Here the scores themselves, clipped."""
-        return self._clip(scores)
-
-    def _excluded(
-        self, allow: Iterable[Any] | None, deny: Iterable[Any] | None
-    ) -> NDArray[np.bool_] | None:
-        if allow is None and deny is None:
-            return None
-        items = self.fitted.items
-        excluded = np.zeros(len(items), dtype=bool)
-        if allow is not None:
-            excluded[:] = True
-            excluded[items.rows(allow)] = False
-        if deny is not None:
-            excluded[items.rows(deny)] = True
-        return excluded
-
     # --- explaining
 
     def effects(self, history: Ratings, items: Rows) -> Floats:
-        """What each rating of one person does to the stars of `items`: [ratings, items].
+        """What each rating of one person does to the stars of `items`, or to their scores where the
+        model only ranks: [ratings, items].
 
         The model's own output with the whole history, less its output with that one rating left
         out; both for a new user, so that nothing remembered from training blurs the difference.
+        Raises DataError where `history` is not of one person.
         """
-        own = history.over(self.fitted.items)
-        count, n = len(own), len(items)
-        if len(own.users) != 1:
-            raise DataError(f"effects are for one person, not for {len(own.users)}")
-        variants = _leave_one_out(own)
-        users = np.repeat(np.arange(count + 1), n)
-        places = Places(users, np.tile(items, count + 1))
-        stars = self._stars_at(variants, places).reshape(count + 1, n)
-        return np.asarray(stars[0] - stars[1:])
+        return effects(self, history, items)
 
     def reasons(self, history: Ratings, items: Rows) -> list[str]:
-        """For each of `items` the rating that raises its stars most, as "Heat (1995) 5: +0.31"."""
-        if not len(history) or not len(items) or not self.predicts_stars:
-            return [""] * len(items)
-        own = history.over(self.fitted.items)
-        effects = self.effects(own, items)
-        best = effects.argmax(axis=0)
-        return [
-            f"{self.item_name(int(own.columns[place]))} {own.stars[place]:g}: {effect:+.2f}"
-            if (effect := effects[place, column]) >= 0.005
-            else ""
-            for column, place in enumerate(best.tolist())
-        ]
+        """For each of `items` the rating that raises its stars most, as "Heat (1995) 5: +0.31", or
+        its score, as "Heat (1995) 5", where the model only ranks; empty where none does."""
+        return reasons(self, history, items)
 
     # --- what is known
 
@@ -528,25 +465,10 @@ class RankingRecommender(Recommender):
     def _stars_at(self, history: Ratings, places: Places) -> Floats:
         return self.fitted.baseline.stars_at(history, places.users, places.items)
 
-    def _stars_of_ranked(self, history: Ratings, scores: Floats, items: Rows) -> Floats:
-        users = np.repeat(np.arange(len(items)), items.shape[1])
-        stars = self.fitted.baseline.stars_at(history, users, items.ravel())
-        return self._clip(stars.reshape(items.shape))
-
 
 def _coding(features: Features | None, ids: Ids) -> Coding | None:
     """Learned from the rows of `ids` alone. Raises DataError."""
     return None if features is None else Coding.of(features.over(ids))
-
-
-def best(scores: Floats, n: int) -> tuple[Rows, Floats]:
-    """The n best columns of each row, best first, and their scores: [B, N] -> [B, n] each.
-
-    n is at most N. Column -1 stands where only -inf is left: what must not be recommended.
-    """
-    values, places = torch.topk(torch.from_numpy(scores), n, dim=1)
-    found = values.numpy()
-    return np.where(np.isneginf(found), -1, places.numpy()), found
 
 
 def dots(left: Floats, right: Floats, rows: NDArray[Any], columns: NDArray[Any]) -> Floats:
@@ -560,29 +482,3 @@ def dots(left: Floats, right: Floats, rows: NDArray[Any], columns: NDArray[Any])
         piece = slice(start, start + step)
         out[piece] = np.einsum("rk,rk->r", left[rows[piece]], right[columns[piece]])
     return out
-
-
-def _leave_one_out(history: Ratings) -> Ratings:
-    """One person's history h as h + 1 new users: whole, then without each rating in turn."""
-    count = len(history)
-    kept = np.ones((count + 1, count), dtype=bool)
-    kept[np.arange(1, count + 1), np.arange(count)] = False
-    places = np.nonzero(kept)[1]
-    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    matrix = sparse.csr_array(
-        (history.stars[places], history.columns[places], indptr),
-        shape=(count + 1, len(history.items)),
-    )
-    # Text where the model's ids are numbers and the other way round: nobody's id.
-    names = Ids(np.array([f"variant {i:09d}" for i in range(count + 1)]))
-    known = history.user_features
-    if known is not None:
-        known = known.over(history.users).take(np.zeros(count + 1, dtype=np.int64), names)
-    return replace(
-        history,
-        matrix=matrix,
-        times=None,
-        users=names,
-        catalog=None,
-        user_features=known,
-    )

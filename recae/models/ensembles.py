@@ -19,8 +19,9 @@ from scipy.optimize import nnls
 from recae import splits
 from recae.errors import DataError
 from recae.models.autorec import AutoRec
-from recae.models.base import Fitted, Floats, Lesson, Places, Recommender
+from recae.models.base import Fitted, Floats, Lesson, Recommender
 from recae.models.fits import Arrays, Fit, fit_in_a_row, prefixed, under
+from recae.models.places import Places
 from recae.ratings import Ratings
 from recae.splits import Holdout
 

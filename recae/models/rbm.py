@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recae.errors import DataError, RecaeError
 from recae.metrics import rmse
-from recae.models.base import Floats, Lesson, Places, Recommender, dots
+from recae.models.base import Floats, Lesson, Recommender, dots
 from recae.models.bridge import (
     check_device,
     device_of,
@@ -31,6 +31,7 @@ from recae.models.bridge import (
     weights_of,
 )
 from recae.models.levels import MOST_LEVELS
+from recae.models.places import Places
 from recae.nn.rbm import LevelMachine
 from recae.nn.sides import Seen
 from recae.nn.training import DivergedError, Training, train
