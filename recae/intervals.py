@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 from recae.errors import DataError
 from recae.ids import Rows
 from recae.models.base import Recommender
+from recae.models.conformal import check_enough, quantile
+from recae.models.expected_error import ExpectedError, item_counts
 from recae.models.levels import MOST_LEVELS, Levels, Spread
 from recae.ratings import Ratings, Scale
 from recae.splits import Holdout
@@ -38,11 +40,6 @@ from recae.splits import Holdout
 Floats: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["constant", "adaptive", "ordinal"]
 
-_PRIOR: Final = 100.0
-"""Ratings' worth of the belief that what is known of a rating says nothing of its error."""
-_FAR: Final = 3.0
-"""Standard deviations beyond which what is known is not extrapolated."""
-_ROUNDS: Final = 50
 _TINY: Final = 1e-9
 _COUNTS: Final = (1, 10, 50, 200)
 """Where slices by a number of ratings begin."""
@@ -123,31 +120,6 @@ class Intervals:
         return Coverage(self.level, tuple(rows))
 
 
-def quantile(distances: Floats, level: float) -> float:
-    """The smallest of n distances that at least (n + 1) level of n + 1 are not above: the
-    ceil((n + 1) level)-th.
-
-    Raises DataError where n is so small that there is none.
-    """
-    _check_enough(len(distances), level)
-    # A distance that is met again is to be inside, whichever way its last bit was rounded.
-    return float(np.partition(distances, k := _rank(len(distances), level) - 1)[k]) * (1 + _TINY)
-
-
-def _rank(n: int, level: float) -> int:
-    # 0.55 * 100 is a little more than 55.
-    return math.ceil((n + 1) * level - _TINY)
-
-
-def _check_enough(n: int, level: float, *, halved: bool = False) -> None:
-    least = math.ceil(level / (1 - level) - _TINY) * (1 + halved)
-    if n < least:
-        raise DataError(
-            f"intervals that hold {level:.4g} of all ratings need {least} ratings to calibrate on, "
-            f"and there are {n}: hold out more, or state a lower level"
-        )
-
-
 # --- how intervals grow
 
 
@@ -174,7 +146,7 @@ def _shape(
     if method == "ordinal" and _has_levels(model):
         return Ordinal.of(model), calibration
     n = len(calibration.target)
-    _check_enough(n, level, halved=True)
+    check_enough(n, level, halved=True)
     taught = rng.permutation(n) < n // 2
     teacher = Scaled.taught if method == "adaptive" else Ordinal.taught
     return teacher(model, _part(calibration, taught)), _part(calibration, ~taught)
@@ -192,12 +164,12 @@ class Scaled:
     """The prediction plus and minus a multiple of the error that is to be expected (Lei et al.
     2018, section 5.2: "locally-weighted"), or of 1 star."""
 
-    error: Error | None
+    error: ExpectedError | None
 
     @classmethod
     def taught(cls, model: Recommender, holdout: Holdout) -> Scaled:
         """With the errors of these targets."""
-        return cls(Error.of(model, holdout))
+        return cls(ExpectedError.of(model, holdout))
 
     def distances(self, model: Recommender, holdout: Holdout) -> Floats:
         """|r - predicted| / error: [R]."""
@@ -213,86 +185,9 @@ class Scaled:
         predicted = model.predict_at(holdout).astype(np.float64)
         if self.error is None:
             return predicted, np.ones(len(predicted))
-        return predicted, self.error.at(model, holdout, predicted)
-
-
-@dataclass(frozen=True, eq=False)
-class Error:
-    """The root mean square error to be expected at a rating, log-linear in what is known of it.
-
-    Known are how far the user's other ratings and the item's lie from the baseline (`Spread`), how
-    many there are of both (log), and the prediction, in shares of the scale, and its square: near
-    an end of the scale nothing is far away.
-    """
-
-    spread: Spread
-    centre: Floats
-    """[6]: the mean of each thing known."""
-    width: Floats
-    """[6]: its standard deviation."""
-    weights: Floats
-    """[7]: of a constant and of each thing known, for the log of the mean square."""
-
-    @classmethod
-    def of(cls, model: Recommender, holdout: Holdout) -> Error:
-        """Maximum likelihood of a normal error, with a prior of no effect, by Fisher scoring."""
-        fitted = model.fitted
-        spread = Spread.of(holdout.history.over(fitted.items), fitted.baseline)
-        predicted = model.predict_at(holdout).astype(np.float64)
-        known = _known(model, spread, holdout, predicted)
-        width = known.std(axis=0)
-        empty = cls(spread, known.mean(axis=0), np.where(width > 0, width, 1), np.zeros(7))
-        squares = np.maximum((holdout.target.stars - predicted) ** 2, _TINY)
-        return cls(spread, empty.centre, empty.width, _log_linear(empty._terms(known), squares))
-
-    def at(self, model: Recommender, holdout: Holdout, predicted: Floats) -> Floats:
-        """[R], in stars, at targets that are predicted so."""
-        terms = self._terms(_known(model, self.spread, holdout, predicted))
-        return np.asarray(np.exp(terms @ self.weights / 2))
-
-    def _terms(self, known: Floats) -> Floats:
-        """[R, 7]: a constant, and what is known in standard deviations."""
-        standard = np.clip((known - self.centre) / self.width, -_FAR, _FAR)
-        return np.column_stack([np.ones(len(standard)), standard])
-
-
-def _known(model: Recommender, spread: Spread, holdout: Holdout, predicted: Floats) -> Floats:
-    """[R, 6]: what `Error` says is known of the targets."""
-    fitted, target = model.fitted, holdout.target
-    own = holdout.history.over(fitted.items)
-    items = _items(model, holdout)
-    low, high = fitted.scale
-    place = (predicted - low) / (high - low)
-    counts = np.log1p(own.user_counts[target.rows]), np.log1p(_item_counts(model, items))
-    return np.column_stack([*spread.at(own, target.rows, items), *counts, place, place**2])
-
-
-def _items(model: Recommender, holdout: Holdout) -> Rows:
-    """Of the targets, rows of the model's items: [R]; -1 of one that it does not know."""
-    return model.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
-
-
-def _item_counts(model: Recommender, items: Rows) -> Rows:
-    """Training ratings of items of the model: [R]; 0 of an unknown item, row -1."""
-    return np.where(items >= 0, model.fitted.item_counts[items], 0)
-
-
-def _log_linear(terms: Floats, squares: Floats) -> Floats:
-    """Weights w [K] for which exp(terms w) fits the mean of `squares` [R], best by the gamma's
-    likelihood, all but the first of them with a normal prior around 0."""
-    prior = np.full(terms.shape[1], _PRIOR)
-    prior[0] = 0
-    curvature = terms.T @ terms + np.diag(prior)
-    weights = np.zeros(terms.shape[1])
-    weights[0] = np.log(squares.mean())
-    for _ in range(_ROUNDS):
-        slope = terms.T @ (squares / np.exp(terms @ weights) - 1) - prior * weights
-        # A rating far beyond its expectation would throw the first steps off.
-        step = np.clip(np.linalg.solve(curvature, slope), -1, 1)
-        weights += step
-        if np.abs(step).max() < 1e-6:
-            break
-    return weights
+        own, users = holdout.history.over(model.fitted.items), holdout.target.rows
+        items = _items(model, holdout)
+        return predicted, self.error.at(model.fitted, own, users, items, predicted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,6 +296,11 @@ def _before(chances: Floats, mode: NDArray[Any]) -> Floats:
     return before
 
 
+def _items(model: Recommender, holdout: Holdout) -> Rows:
+    """Of the targets, rows of the model's items: [R]; -1 of one that it does not know."""
+    return model.fitted.items.find(holdout.target.items.values)[holdout.target.columns]
+
+
 # --- what intervals hold
 
 
@@ -488,7 +388,7 @@ def _slices(model: Recommender, holdout: Holdout) -> dict[str, _Places]:
     return {
         "ratings of the user": _by_count(history.user_counts[target.rows]),
         "spread of the user's stars": _by_value(_spreads(history)[target.rows]),
-        "ratings of the item": _by_count(_item_counts(model, _items(model, holdout))),
+        "ratings of the item": _by_count(item_counts(model.fitted, _items(model, holdout))),
         "predicted stars": _by_value(model.predict_at(holdout).astype(np.float64)),
         "stars given": _by_value(target.stars.astype(np.float64)),
     }

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from recae import intervals, splits
 from recae.errors import DataError
-from recae.intervals import Error, Intervals, Method, Ordinal, Scaled, clustered, quantile
-from recae.models import AutoRec
+from recae.intervals import Intervals, Method, Ordinal, Scaled, clustered
+from recae.models import AutoRec, expected_error
 from recae.models.base import Floats
+from recae.models.conformal import quantile
+from recae.models.expected_error import ExpectedError
 from recae.models.linear import Bias, Popular
 from recae.models.places import Places
 from recae.nn.training import Training
@@ -225,21 +227,21 @@ def test_the_fit_of_errors_is_where_its_likelihood_is_best() -> None:
 
     def loss(weights: NDArray[np.float64]) -> float:
         logs = terms @ weights
-        prior = intervals._PRIOR * (weights[1:] ** 2).sum() / 2
+        prior = expected_error._PRIOR * (weights[1:] ** 2).sum() / 2
         return float((logs + squares / np.exp(logs)).sum() + prior)
 
-    found = intervals._log_linear(terms, squares)
+    found = expected_error._log_linear(terms, squares)
     for direction in np.eye(3):
         assert loss(found) < min(loss(found + 1e-3 * direction), loss(found - 1e-3 * direction))
     many = np.tile(terms, (200, 1))
-    again = intervals._log_linear(many, np.exp(many @ [0.3, 0.8, -0.4]))
+    again = expected_error._log_linear(many, np.exp(many @ [0.3, 0.8, -0.4]))
     np.testing.assert_allclose(again, [0.3, 0.8, -0.4], atol=0.01)
 
 
 def test_errors_far_from_what_was_seen_are_not_extrapolated(held: Holdout, model: Bias) -> None:
-    found = Error.of(model, held)
+    found = ExpectedError.of(model, held)
     far = found.centre + 1e6 * found.width
-    np.testing.assert_allclose(found._terms(far[None])[0], [1, *[intervals._FAR] * 6])
+    np.testing.assert_allclose(found._standard(far), [expected_error._FAR] * 6)
 
 
 # --- stars with chances
