@@ -205,7 +205,8 @@ def test_a_user_does_not_depend_on_the_others(model: Recommender) -> None:
 def test_one_person_by_a_dict(model: Recommender) -> None:
     ids = RATINGS.items.values.tolist()
     frame = model.recommend({ids[0]: 5, ids[4]: 1.5}, n=4)
-    assert list(frame.columns) == ["rank", "item", "stars", "because"]
+    intervals = ["low", "high"] if "low" in frame else []
+    assert list(frame.columns) == ["rank", "item", "stars", *intervals, "because"]
     assert frame["rank"].tolist() == [1, 2, 3, 4]
     assert not set(frame["item"]) & {ids[0], ids[4]}
     assert len(model.recommend({}, n=3)) == 3
@@ -213,6 +214,26 @@ def test_one_person_by_a_dict(model: Recommender) -> None:
         model.recommend({ids[0]: 9})
     with pytest.raises(DataError, match="no such film"):
         model.recommend({"no such film": 3})
+
+
+def test_every_order_of_a_model_makes_whole_lists(model: Recommender) -> None:
+    """Of unseen items, with the model's own stars, and the first order is the usual one."""
+    history = SPLIT.test.history
+    stars = model.predict(history)
+    for order in model.orders:
+        found = model.recommend(history, 6, by=order)
+        assert (found.items >= 0).all()
+        assert not (history.mask.toarray()[np.arange(40)[:, None], found.items]).any()
+        assert (np.diff(found.scores, axis=1) <= 0).all()
+        np.testing.assert_allclose(
+            found.stars, np.take_along_axis(stars, found.items, axis=1), atol=2e-5
+        )
+        if not np.isnan(found.low).any():
+            assert ((found.low <= found.stars) & (found.stars <= found.high)).all()
+    usual = model.recommend(history, 6)
+    np.testing.assert_array_equal(
+        usual.items, model.recommend(history, 6, by=model.orders[0]).items
+    )
 
 
 def test_stars_of_another_scale_are_refused(model: Recommender) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from recae.catalog import Catalog
 from recae.errors import DataError
-from recae.models import EASE, AutoRec, Popular
+from recae.models import AutoRec
 from recae.models.diversity import diversified
+from recae.models.linear import EASE, Popular
 from recae.models.ranking import best, standard
 from recae.nn.training import Training
 from recae.ratings import Ratings

@@ -12,6 +12,7 @@ from typing import Final
 
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Recommender
+from recae.models.blend import Blend
 from recae.models.ensembles import Average, Stack
 from recae.models.external import ImplicitALS, ImplicitBPR, MyFM
 from recae.models.linear import EASE, Bias, ItemRidge, Popular
@@ -35,6 +36,7 @@ MODELS: Final[dict[str, Callable[..., Recommender]]] = {
     "rbm": RBM,
     "average": Average,
     "stack": Stack,
+    "blend": Blend,
     "implicit-als": ImplicitALS,
     "implicit-bpr": ImplicitBPR,
     "myfm": MyFM,
@@ -53,6 +55,7 @@ __all__ = [
     "RBM",
     "AutoRec",
     "Average",
+    "Blend",
     "Fitted",
     "MultinomialAutoencoder",
     "Recommendations",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recae.ids import Rows
+from recae.models.baseline import Baseline
 from recae.models.levels import Spread
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -84,6 +85,23 @@ class ExpectedError:
         of_unknown = self._said(_OF_ITEM, np.zeros(1), np.zeros(1))
         logs = self.weights[0] + of_user[users] + np.append(of_item, of_unknown)[items]
         return np.asarray(np.exp((logs + self._said(_OF_STARS, *_places(fitted, predicted))) / 2))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays by name; the baseline is not among them."""
+        return {
+            "error.centre": self.centre,
+            "error.width": self.width,
+            "error.weights": self.weights,
+            "error.usual": np.array([self.spread.usual]),
+            "error.items": self.spread.items,
+        }
+
+    @classmethod
+    def of_state(cls, arrays: dict[str, NDArray[Any]], baseline: Baseline) -> ExpectedError:
+        """Back from what `state` gave."""
+        usual, items = float(arrays["error.usual"][0]), arrays["error.items"]
+        learned = (arrays[f"error.{name}"] for name in ("centre", "width", "weights"))
+        return cls(Spread(baseline, usual, items), *learned)
 
     def _said(self, which: list[int], *known: NDArray[Any]) -> Floats:
         """What some of the things known, of one shape, add to the logarithm, in that shape."""
