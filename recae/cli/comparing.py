@@ -40,6 +40,9 @@ def compare(
         typer.Option(help="Slices: activity, popularity, stars, genre, year or days (repeatable)."),
     ] = None,
     measure: Annotated[str, typer.Option(help="Of the slices: rmse, recall or coverage.")] = "rmse",
+    at: Annotated[
+        int | None, typer.Option("--at", help="Cut lists to so many items; none: as evaluated.")
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="table, md, csv, json or latex.")] = "table",
     report: Annotated[
         Path | None, typer.Option(help="Also write everything, with plots, into this HTML file.")
@@ -69,8 +72,8 @@ def compare(
     for path in (plot, report):
         check_writable(path)
     wanted = Wanted(sort, metric or (), by or (), measure)
-    answers = bool(by or report or form == "json")
-    several = _standings(runs or [], experiment, where, baseline, force, answers)
+    answers = bool(by or report or form == "json" or at is not None)
+    several = _standings(runs or [], experiment, where, baseline, force, answers, at)
     if form == "table":
         for standings, told in zip(several, told_apart(several), strict=True):
             if told:
@@ -130,14 +133,21 @@ def _standings(
     baseline: str | None,
     force: bool,
     answers: bool,
+    at: int | None,
 ) -> list[Standings]:
-    """Runs of the store compared; `force`: several times, those together that may be."""
+    """Runs of the store compared; `force`: several times, those together that may be. `at`: with
+    lists of so many items."""
+    from dataclasses import replace
+
     import numpy as np
 
+    from recae.evaluation import shortened
     from recae.reports.standings import Standings, each_apart
     from recae.tracking import Store, evaluations
 
     found = evaluations(Store(), runs, experiment, where, answers=answers)
+    if at is not None:
+        found = [replace(run, evaluation=shortened(run.evaluation, at)) for run in found]
     rng = np.random.default_rng(0)
     return (
         each_apart(found, baseline, rng=rng) if force else [Standings.of(found, baseline, rng=rng)]
