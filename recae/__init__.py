@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recae.data import load
     from recae.errors import ComparisonError, DataError, NotFittedError, RecaeError, RecipeError
     from recae.evaluation import Evaluation, evaluate
+    from recae.everybody import recommend_to_all
     from recae.ids import Ids
     from recae.leaks import LeakReport, leak_test
     from recae.models import (
@@ -60,6 +61,7 @@ _HOMES = {
     "leak_test": "recae.leaks",
     "load": "recae.data",
     "load_model": "recae.models",
+    "recommend_to_all": "recae.everybody",
 }
 _MODULES = ("metrics", "splits")
 
@@ -90,6 +92,7 @@ __all__ = [
     "load",
     "load_model",
     "metrics",
+    "recommend_to_all",
     "splits",
 ]
 

@@ -281,11 +281,16 @@ def print_table(console: Console, built: Table) -> None:
 
 
 def show_recommendations(console: Console, frame: pd.DataFrame) -> None:
-    """A list: rank, item, title where known, stars, and why where that was asked for."""
+    """A list: rank, item, title where known, stars, their interval where the model knows one, and
+    why where that was asked for."""
     names = [name for name in ("rank", "item", "title", "because") if name in frame]
-    header = [*names, "stars"]
+    stars = [name for name in ("stars", "low", "high") if name in frame]
+    header = [*names, *stars]
     rows = [
-        [*(str(getattr(row, name)) for name in names), f"{row.stars:.2f}"]
+        [
+            *(str(getattr(row, name)) for name in names),
+            *(f"{getattr(row, name):.2f}" for name in stars),
+        ]
         for row in frame.itertuples()
     ]
     if not rows:

@@ -105,7 +105,9 @@ def test_intervals_hold_the_share_that_they_promise() -> None:
         model = blend(level=level).fit(split.train, rng=np.random.default_rng(1))
         own, target = split.test.history.over(model.fitted.items), split.test.target
         said = model.predict_at(split.test)
-        low, high = model._bounds(own, target.rows, target.columns.astype(np.int64), said)
+        bounds = model._bounds(own, target.rows, target.columns.astype(np.int64), said)
+        assert bounds is not None
+        low, high = bounds
         inside = float(((low <= target.stars) & (target.stars <= high)).mean())
         assert abs(inside - level) < 0.1
 
@@ -113,6 +115,7 @@ def test_intervals_hold_the_share_that_they_promise() -> None:
 def test_the_lower_bound_is_where_intervals_begin(model: Blend) -> None:
     history = SPLIT.test.history
     found = model.recommend(history, 40, by="lower-bound", include_seen=True)
+    assert found.low is not None
     inside = (found.scores > 1) & (found.scores < 5)
     np.testing.assert_allclose(found.low[inside], found.scores[inside], atol=1e-5)
     assert (np.diff(found.low, axis=1) <= 1e-6).all()
@@ -122,7 +125,7 @@ def test_with_few_ratings_there_are_lists_but_no_intervals() -> None:
     few = Ratings.of([1, 1, 2], [5, 6, 5], [4.0, 2.0, 5.0], scale=(1, 5))
     model = blend().fit(few, rng=np.random.default_rng(0))
     found = model.recommend(few, 1, include_seen=True)
-    assert np.isnan(found.low).all()
+    assert found.low is None
     assert "low" not in found.to_frame()
     with pytest.raises(DataError, match="too few ratings to know how wrong it is"):
         model.recommend(few, 1, by="lower-bound")
@@ -135,6 +138,8 @@ def test_what_is_learned_is_kept(model: Blend, tmp_path: Path) -> None:
     for order in model.orders:
         ours, theirs = (m.recommend(SPLIT.test.history, 5, by=order) for m in (model, again))
         np.testing.assert_array_equal(ours.items, theirs.items)
+        assert ours.low is not None
+        assert theirs.low is not None
         np.testing.assert_array_equal(ours.low, theirs.low)
 
 

@@ -408,6 +408,52 @@ def test_allow_and_deny(recae: Recae, place: SimpleNamespace, tmp_path: Path) ->
     assert "nothing is left" in good(recae("recommend", place.model, *rate, "--deny", deny))
 
 
+def test_genres_years_and_orders(recae: Recae, place: SimpleNamespace) -> None:
+    rate = ("--rate", "101=5")
+    model = load_model(place.model)
+    catalog = model.fitted.catalog
+    assert catalog is not None
+    genre = catalog.genre_names[0]
+    found = recommended(recae, place.model, *rate, "--genre", genre.lower())
+    rows = [int(catalog.items.find([each["item"]])[0]) for each in found]
+    assert rows
+    assert all(genre in catalog.genres[row] for row in rows)
+    for text, ends in {
+        "1990-1995": (1990, 1995),
+        "1990-": (1990, None),
+        "1999": (1999, 1999),
+    }.items():
+        found = recommended(recae, place.model, *rate, "--year", text)
+        wanted = model.recommend({101: 5}, years=ends)
+        assert [each["item"] for each in found] == wanted["item"].tolist()
+    popular = recommended(recae, place.model, *rate, "--popularity", "1")
+    counts = [int(model.fitted.item_counts[catalog.items.find([e["item"]])[0]]) for e in popular]
+    assert counts == sorted(counts, reverse=True)
+    assert recommended(recae, place.model, *rate, "--by", "stars") == recommended(
+        recae, place.model, *rate
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--year", "ninety"), "--year takes FIRST-LAST, like 1990-1999, 1990- or 1994"),
+        (("--year", "1990-1980"), "1990 is after 1980"),
+        (("--genre", "Nonsense"), "no item is 'Nonsense': there are"),
+        (("--by", "liked"), "does not rank by liked"),
+        (("--diversity", "7"), "diversity goes from 0 to 1, and 7 is outside"),
+        (("--popularity", "nan"), "popularity goes from -1 to 1"),
+    ],
+)
+def test_rules_that_cannot_be_followed(
+    recae: Recae, place: SimpleNamespace, words: tuple[str, str], says: str
+) -> None:
+    code, out, err = recae("recommend", place.model, "--rate", "101=5", *words)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
 def test_explain(recae: Recae, place: SimpleNamespace) -> None:
     words = ("--rate", "Heat (1995)=5", "--rate", "104=5")
     found = recommended(recae, place.model, *words, "--explain", "-n", 3)

@@ -228,7 +228,8 @@ def test_every_order_of_a_model_makes_whole_lists(model: Recommender) -> None:
         np.testing.assert_allclose(
             found.stars, np.take_along_axis(stars, found.items, axis=1), atol=2e-5
         )
-        if not np.isnan(found.low).any():
+        assert (found.low is None) == (found.high is None)
+        if found.low is not None and found.high is not None:
             assert ((found.low <= found.stars) & (found.stars <= found.high)).all()
     usual = model.recommend(history, 6)
     np.testing.assert_array_equal(

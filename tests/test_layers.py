@@ -24,6 +24,7 @@ LAYERS = {
     "comparison": 5,
     "maps": 5,
     "evaluation": 5,
+    "everybody": 5,
     "leaks": 5,
     "intervals": 5,
     "models": 4,
@@ -52,7 +53,8 @@ DOORS = {
     "typer": {"cli"},
     "jinja2": {"reports"},
     "rich": {"cli", "console", "reports"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes", "leaks"},
+    "pyarrow": {"data", "everybody"},
+    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes", "everybody", "leaks"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -23,7 +23,7 @@ from recae.errors import DataError, RecaeError
 
 if TYPE_CHECKING:
     from recae.models import Recommender
-    from recae.ratings import Ratings
+    from recae.models.rules import Rules
 
 
 def recommend(
@@ -50,6 +50,22 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also what is rated already.")
     ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(help="blend, stars, liked or lower-bound, as far as the model can."),
+    ] = None,
+    genre: Annotated[
+        list[str] | None, typer.Option(help="Only items of this genre (repeatable: or of that).")
+    ] = None,
+    year: Annotated[
+        str | None, typer.Option(metavar="FIRST-LAST", help="Only items of these years.")
+    ] = None,
+    diversity: Annotated[
+        float, typer.Option(help="0 to 1: how much it counts to be unlike the rest of the list.")
+    ] = 0.0,
+    popularity: Annotated[
+        float, typer.Option(help="-1 to 1: how much it counts that few, or many, have rated it.")
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Recommend to a known user, to a new one from a few ratings, or to everybody."""
@@ -63,13 +79,22 @@ def recommend(
         raise RecaeError("--rate says all that is known of a new user: leave --data out")
     check_writable(out)
     fitted = named_model(model)
-    rules: dict[str, Any] = {
+    rules: Rules = {
+        "by": by,
         "allow": _items_in(allow, fitted),
         "deny": _items_in(deny, fitted),
+        "genres": genre,
+        "years": None if year is None else _years(year),
         "include_seen": include_seen,
+        "diversity": diversity,
+        "popularity": popularity,
     }
     if out is not None:
-        _recommend_to_all(fitted, ratings_of(model, fitted, data, columns), n, rules, out)
+        from recae.everybody import recommend_to_all
+
+        ratings = ratings_of(model, fitted, data, columns)
+        recommend_to_all(fitted, ratings, out, n, **rules)
+        print(f"{out}: {n} items for {len(ratings.users):,} users")
         return
     if user is not None:
         ratings = ratings_of(model, fitted, data, columns)
@@ -112,6 +137,16 @@ def _rated(texts: list[str], model: Recommender) -> dict[Any, float]:
     return given
 
 
+def _years(text: str) -> tuple[int | None, int | None]:
+    """ "1990-1999", "1990-", "-1999" or "1994"."""
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    years = [first, last if dash else first]
+    if not any(years) or not all(year.isdecimal() or not year for year in years):
+        raise DataError(f"--year takes FIRST-LAST, like 1990-1999, 1990- or 1994, not {text!r}")
+    begin, end = (int(year) if year else None for year in years)
+    return begin, end
+
+
 def _items_in(path: Path | None, model: Recommender) -> list[Any] | None:
     if path is None:
         return None
@@ -123,35 +158,6 @@ def _items_in(path: Path | None, model: Recommender) -> list[Any] | None:
         raise DataError(f"cannot read {path}: it is not text in UTF-8") from None
     rows = [model.item_row(line.strip()) for line in lines if line.strip()]
     return [model.fitted.items.values[row].item() for row in rows]
-
-
-def _recommend_to_all(
-    model: Recommender, ratings: Ratings, n: int, rules: dict[str, Any], out: Path
-) -> None:
-    """In blocks of users, so that the frame of the whole population never exists."""
-    import numpy as np
-    import pyarrow as pa  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
-    partial = out.with_name(out.name + ".part")
-    writer = None
-    try:
-        for start in range(0, len(ratings.users), 10_000):
-            rows = np.arange(start, min(start + 10_000, len(ratings.users)))
-            found = model.recommend(ratings.take_users(rows), n, **rules)
-            block = pa.Table.from_pandas(found.to_frame(), preserve_index=False)
-            writer = writer or parquet.ParquetWriter(partial, block.schema)
-            writer.write_table(block)
-        if writer is not None:
-            writer.close()
-        partial.replace(out)
-    except OSError as trouble:
-        raise DataError(f"cannot write {out}: {trouble.strerror or trouble}") from None
-    finally:
-        if writer is not None:
-            writer.close()
-        partial.unlink(missing_ok=True)
-    print(f"{out}: {n} items for {len(ratings.users):,} users")
 
 
 def anomalies(

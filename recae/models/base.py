@@ -268,10 +268,10 @@ class Recommender(ABC):
 
     def _bounds(
         self, own: Ratings, users: Rows, items: Rows, stars: Floats
-    ) -> tuple[Floats, Floats]:
-        """Where the intervals of predicted stars begin and end, of the shape of `stars`: NaN here,
+    ) -> tuple[Floats, Floats] | None:
+        """Where the intervals of predicted stars begin and end, of the shape of `stars`. None here,
         because it takes ratings that a model has not learned from to know them."""
-        return np.full_like(stars, np.nan), np.full_like(stars, np.nan)
+        return None
 
     @overload
     def recommend(

@@ -223,23 +223,24 @@ class Blend(Recommender):
                     "rank by stars, liked or blend"
                 )
             users, items = np.arange(len(stars))[:, None], np.arange(stars.shape[1])[None]
-            return self._clip(stars) - self._reach(own, users, items, stars), stars
+            return self._clip(stars) - self._reach(learned.error, own, users, items, stars), stars
         return _blended(learned.liked.scores(own), stars, learned.weight), stars
 
     def _bounds(
         self, own: Ratings, users: Rows, items: Rows, stars: Floats
-    ) -> tuple[Floats, Floats]:
-        reach = self._reach(own, users, items, stars)
+    ) -> tuple[Floats, Floats] | None:
+        if (error := self._get().error) is None:
+            return None
+        reach = self._reach(error, own, users, items, stars)
         return self._clip(stars - reach), self._clip(stars + reach)
 
-    def _reach(self, own: Ratings, users: Rows, items: Rows, stars: Floats) -> Floats:
-        """How far intervals go from predicted stars; NaN where that could not be learned."""
-        learned = self._get()
-        if learned.error is None:
-            return np.full_like(stars, np.nan)
+    def _reach(
+        self, error: ExpectedError, own: Ratings, users: Rows, items: Rows, stars: Floats
+    ) -> Floats:
+        """How far intervals go from predicted stars."""
         predicted = self._clip(stars).astype(np.float64)
-        expected = learned.error.at(self.fitted, own, users, items, predicted)
-        return (learned.reach * expected).astype(np.float32)
+        expected = error.at(self.fitted, own, users, items, predicted)
+        return (self._get().reach * expected).astype(np.float32)
 
     def _get(self) -> _Learned:
         if self._learned is None:

@@ -38,16 +38,17 @@ def recommendations(model: Recommender, own: Ratings, n: int, rules: Rules) -> R
     codes = encoding(model).encode_items() if choice.diversity else None
     blocks = list(model._blocks(own)) or [own]
     parts = [_lists(model, block, n, choice, codes) for block in blocks]
-    items, scores, stars, low, high = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    items, scores, stars, *bounds = columns
+    low, high = bounds or (None, None)
     return Recommendations(own.users, fitted.items, items, scores, stars, low, high, fitted.catalog)
 
 
 def _lists(
     model: Recommender, own: Ratings, n: int, choice: Choice, codes: Floats | None
-) -> tuple[Rows, Floats, Floats, Floats, Floats]:
-    """Items, scores, stars and where their intervals begin and end: [U, n] each."""
+) -> tuple[Rows, *tuple[Floats, ...]]:
+    """Items, scores, stars, and where the model knows it, where intervals begin and end: [U, n]
+    each."""
     scores, stars = model._ranked(own, choice.by)
     if choice.popularity:
         scores = _shifted(scores, model.fitted.item_counts, choice.popularity)
@@ -70,10 +71,10 @@ def _lists(
     else:
         said = stars[users, items]
     said = model._clip(said)
-    low, high = model._bounds(own, users, items, said)
-    for column in (said, low, high):
+    told = [said, *(model._bounds(own, users, items, said) or ())]
+    for column in told:
         column[items < 0] = np.nan
-    return items, values, said, low, high
+    return items, values, *told
 
 
 def best(scores: Floats, n: int) -> tuple[Rows, Floats]:

@@ -26,7 +26,7 @@ class Recommendations:
 
     items [U, n]: item rows, -1 where fewer than n items could be recommended; scores [U, n]: what
     was ranked by; stars [U, n]: predicted stars, clipped to the scale; low, high [U, n]: the
-    interval of the stars, NaN where the model knows none; all of them NaN beside -1.
+    interval of the stars, None where the model knows none; all of them NaN beside -1.
     """
 
     users: Ids
@@ -34,8 +34,8 @@ class Recommendations:
     items: Rows
     scores: Floats
     stars: Floats
-    low: Floats
-    high: Floats
+    low: Floats | None = None
+    high: Floats | None = None
     catalog: Catalog | None = None
 
     def to_frame(self) -> pd.DataFrame:
@@ -55,7 +55,7 @@ class Recommendations:
         )
         if self.catalog is not None:
             frame.insert(3, "title", [self.catalog.title(row) for row in rows.tolist()])
-        if not np.isnan(self.low).all():
+        if self.low is not None and self.high is not None:
             frame["low"], frame["high"] = self.low[users, places], self.high[users, places]
         return frame
 
