@@ -39,6 +39,7 @@ from recae.tracking import (
 
 AUTOREC = {"kind": "autorec-dual", "k": 4, "training": {"steps": 40}}
 BIAS = {"kind": "bias"}
+BLEND = {"kind": "blend", "stars": AUTOREC, "liked": {"kind": "ease", "l2": 5.0}, "level": 0.8}
 STACK = {"kind": "stack", "members": [{"kind": "average", "size": 2, "member": AUTOREC}, BIAS]}
 
 
@@ -539,6 +540,42 @@ def test_pyfunc_in_a_fresh_process(store: Store, tmp_path: Path, settings: dict[
     assert len(cold["items"]) == 3
 
 
+RULES = """
+import json, sys
+import mlflow
+import pandas as pd
+
+model = mlflow.pyfunc.load_model(sys.argv[1])
+person = pd.DataFrame({"items": [[0, 1, 2]], "stars": [[5.0, 1.0, 3.0]]})
+print(model.predict(person, params=json.loads(sys.argv[2])).to_json(orient="records"))
+"""
+
+
+def test_pyfunc_follows_rules(store: Store, tmp_path: Path) -> None:
+    report = run(recipe(tmp_path, BLEND), tracker=MlflowTracker(store))
+    model = report.outcomes[0].model
+    params = {
+        "n": 4,
+        "by": "lower-bound",
+        "include_seen": True,
+        "diversity": 0.4,
+        "popularity": -0.2,
+        "explain": True,
+    }
+    command = [sys.executable, "-c", RULES, str(logged_model(store)), json.dumps(params)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stderr
+    (found,) = json.loads(told.stdout)
+    rules = {name: value for name, value in params.items() if name not in ("n", "explain")}
+    expected = model.recommend({0: 5.0, 1: 1.0, 2: 3.0}, 4, **rules)
+    assert found["items"] == expected["item"].tolist()
+    assert found["because"] == expected["because"].tolist()
+    for name in ("stars", "low", "high"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    told = subprocess.run([*command[:4], '{"by": "fame"}'], capture_output=True, text=True)
+    assert "there is no order 'fame'" in told.stderr
+
+
 # Whatever proxy the environment names, it does not lead to this machine.
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -581,7 +618,8 @@ def served(store: Store, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.slow
 def test_mlflow_serves_the_model(served: str) -> None:
     records = [{"items": [0, 1, 2], "stars": [5, 1, 3]}, {"items": [7], "stars": [4]}]
-    body = json.dumps({"dataframe_records": records, "params": {"n": 4}}).encode()
+    params = {"n": 4, "by": "stars", "popularity": 0.5, "explain": True}
+    body = json.dumps({"dataframe_records": records, "params": params}).encode()
     request = urllib.request.Request(
         f"{served}/invocations", body, {"Content-Type": "application/json"}
     )
@@ -590,3 +628,4 @@ def test_mlflow_serves_the_model(served: str) -> None:
     assert [len(row["items"]) for row in predictions] == [4, 4]
     assert not set(predictions[0]["items"]) & {0, 1, 2}
     assert all(1 <= stars <= 5 for row in predictions for stars in row["stars"])
+    assert [len(row["because"]) for row in predictions] == [4, 4]

@@ -152,14 +152,28 @@ def lacking_files(folder: Path, other: Path) -> list[Path]:
 
 
 def _signature(model: Recommender) -> ModelSignature:
-    """Rows of lists in, rows of lists out; ids as the model has them."""
+    """Rows of lists in, rows of lists out; ids as the model has them. See `recae.pyfunc`."""
     ids = DataType.long if model.fitted.items.values.dtype.kind == "i" else DataType.string
     items, stars = ColSpec(Array(ids), "items"), ColSpec(Array(DataType.double), "stars")
     # MLflow refuses 5 where it was told of 5.0, and that is how JSON is written.
     given = ColSpec(Array(AnyType()), "stars")  # type: ignore[no-untyped-call]
     titles = [] if model.fitted.catalog is None else [ColSpec(Array(DataType.string), "titles")]
+    perhaps = {"low": DataType.double, "high": DataType.double, "because": DataType.string}
+    said = [ColSpec(Array(kind), name, required=False) for name, kind in perhaps.items()]
     return ModelSignature(
         inputs=Schema([items, given]),
-        outputs=Schema([items, stars, *titles]),
-        params=ParamSchema([ParamSpec("n", DataType.long, 10)]),
+        outputs=Schema([items, stars, *titles, *said]),
+        params=ParamSchema(
+            [
+                ParamSpec("n", DataType.long, 10),
+                ParamSpec("by", DataType.string, ""),
+                ParamSpec("genres", DataType.string, [], shape=(-1,)),
+                ParamSpec("first_year", DataType.long, 0),
+                ParamSpec("last_year", DataType.long, 0),
+                ParamSpec("include_seen", DataType.boolean, False),
+                ParamSpec("diversity", DataType.double, 0.0),
+                ParamSpec("popularity", DataType.double, 0.0),
+                ParamSpec("explain", DataType.boolean, False),
+            ]
+        ),
     )
