@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from recae import splits
 from recae.errors import DataError, NotFittedError
 from recae.evaluation import RANKING, Evaluation, evaluate, scoring
-from recae.models import MODELS
+from recae.models import MODELS, AutoRec
 from recae.models.base import Floats, Recommender
 from recae.models.linear import Bias, Popular
+from recae.nn.training import Training
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -462,3 +463,22 @@ def test_it_shows_itself() -> None:
         assert f"{value:.4f}" in text
         assert f"<td>{value:.4f}</td>" in html
     assert found.summary in text
+
+
+def test_lists_by_rules_are_those_that_are_recommended() -> None:
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((40, 25)) < 0.4)
+    ratings = Ratings.of(users, items, rng.integers(1, 6, len(users)), scale=(1, 5))
+    split = splits.random(ratings, test=0.3, rng=rng)
+    model = AutoRec.dual(k=4, training=Training(steps=20)).fit(split.train, rng=rng)
+    plain, stated = evaluate(model, split.test), evaluate(model, split.test, by="stars")
+    assert plain.metrics == pytest.approx(stated.metrics)
+    moved = evaluate(model, split.test, n=5, popularity=-0.6, diversity=0.3)
+    assert moved.answers is not None
+    history = split.test.history.take_users(np.flatnonzero(split.test.target.user_counts))
+    listed = model.recommend(history, 5, popularity=-0.6, diversity=0.3)
+    np.testing.assert_array_equal(moved.answers.lists, listed.items)
+    assert moved.metrics["novelty_at_5"] > evaluate(model, split.test, n=5).metrics["novelty_at_5"]
+    assert moved.metrics["rmse"] == plain.metrics["rmse"]
+    with pytest.raises(DataError, match="does not rank by liked"):
+        evaluate(model, split.test, by="liked")

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recae.cli.shared import (
+    By,
     Columns,
+    Diversity,
     Json,
     ModelRef,
+    Popularity,
     Source,
     data_recipe,
     named_columns,
@@ -22,6 +25,7 @@ from recae.errors import RecaeError
 
 if TYPE_CHECKING:
     from recae.leaks import HeldOut
+    from recae.models.rules import Rules
     from recae.recipes import DataRecipe, Recipe
     from recae.splits import Holdout
 
@@ -43,6 +47,9 @@ def evaluate(
         int | None, typer.Option("-n", help="Length of the lists; none: 10, or the recipe's.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the share.")] = 0,
+    by: By = None,
+    diversity: Diversity = 0.0,
+    popularity: Popularity = 0.0,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +64,9 @@ def evaluate(
         n, relevant = n or read.evaluation.n, read.evaluation.relevant
     else:
         holdout = _holdout(data_recipe(model, data, columns), history, share, seed)
-    result = score(fitted, holdout, n=10 if n is None else n, relevant=relevant)
+    rules: Rules = {"by": by, "diversity": diversity, "popularity": popularity}
+    length = 10 if n is None else n
+    result = score(fitted, holdout, n=length, relevant=relevant, **rules)
     if as_json:
         print_json(
             {"metrics": result.metrics, "counts": result.counts, "protocol": result.protocol}

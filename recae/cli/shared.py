@@ -36,6 +36,16 @@ Columns = Annotated[
         help="The columns of the ratings; none: those of the run, or common names.",
     ),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(help="blend, stars, liked or lower-bound, as far as the model can."),
+]
+Diversity = Annotated[
+    float, typer.Option(help="0 to 1: how much it counts to be unlike the rest of the list.")
+]
+Popularity = Annotated[
+    float, typer.Option(help="-1 to 1: how much it counts that few, or many, have rated it.")
+]
 
 
 def terminal(*, err: bool = False) -> Console:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recae.cli.shared import (
+    By,
     Columns,
+    Diversity,
     Json,
     ModelRef,
+    Popularity,
     Source,
     check_writable,
     named_model,
@@ -50,22 +53,15 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Also what is rated already.")
     ] = False,
-    by: Annotated[
-        str | None,
-        typer.Option(help="blend, stars, liked or lower-bound, as far as the model can."),
-    ] = None,
+    by: By = None,
     genre: Annotated[
         list[str] | None, typer.Option(help="Only items of this genre (repeatable: or of that).")
     ] = None,
     year: Annotated[
         str | None, typer.Option(metavar="FIRST-LAST", help="Only items of these years.")
     ] = None,
-    diversity: Annotated[
-        float, typer.Option(help="0 to 1: how much it counts to be unlike the rest of the list.")
-    ] = 0.0,
-    popularity: Annotated[
-        float, typer.Option(help="-1 to 1: how much it counts that few, or many, have rated it.")
-    ] = 0.0,
+    diversity: Diversity = 0.0,
+    popularity: Popularity = 0.0,
     as_json: Json = False,
 ) -> None:
     """Recommend to a known user, to a new one from a few ratings, or to everybody."""

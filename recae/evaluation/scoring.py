@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from recae.ids import Ids
 from recae.intervals import Intervals
 from recae.models.base import Recommender
 from recae.models.ranking import best
+from recae.models.rules import Rules
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -102,14 +103,16 @@ def evaluate(
     n: int = 10,
     relevant: float | None = None,
     intervals: Intervals | None = None,
+    **rules: Unpack[Rules],
 ) -> Evaluation:
     """Score `model` on every target rating and on full rankings of all items not in the history.
 
     n: length of the lists. relevant: the stars from which a target counts as relevant for the
     lists; three quarters of the scale where not stated. intervals: of this model, to be told how
-    many targets are inside and how wide they are.
+    many targets are inside and how wide they are. rules: of the lists, as `recommend` takes them.
 
-    Raises DataError for a holdout without targets and n below 1, NotFittedError.
+    Raises DataError for a holdout without targets, n below 1 and rules that the model cannot
+    follow, NotFittedError.
     """
     if not len(holdout.target):
         raise DataError("there is nothing to predict: the holdout has no target ratings")
@@ -128,7 +131,7 @@ def evaluate(
         within = _covered(holdout.target, *interval)
         stars |= {f"interval_{k}": float(v.sum() / len(predicted)) for k, v in within.items()}
         by_user |= within
-    ranked, lists = _lists(model, holdout, n, threshold)
+    ranked, lists = _lists(model, holdout, n, threshold, rules)
     by_user |= ranked
     with_targets = ~np.isnan(ranked[f"ndcg_at_{n}"])
     stars |= {name: beyond.mean(values) for name, values in ranked.items()}
@@ -200,13 +203,15 @@ def _summed(target: Ratings, values: Floats) -> Floats:
 
 
 def _lists(
-    model: Recommender, holdout: Holdout, n: int, threshold: float
+    model: Recommender, holdout: Holdout, n: int, threshold: float, rules: Rules
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Metrics of lists by user, [U] each, and the lists themselves, [U, n] item rows."""
     items = model.fitted.items
     blocks, lists = [], []
     for history, target in _blocks(holdout, len(items)):
-        scores = model.scores(history)
+        # Without rules, whole rankings: they tell of ties.
+        ruled = any(rules.values())
+        scores = _ruled(model, history, n, rules) if ruled else model.scores(history)
         own = history.over(items)
         scores[own.rows, own.columns] = -np.inf
         relevant = target.keep(target.stars >= threshold)
@@ -221,6 +226,15 @@ def _lists(
         f"{name}_at_{n}": np.concatenate([block[name] for block in blocks]) for name in blocks[0]
     }
     return by_user, np.concatenate(lists)
+
+
+def _ruled(model: Recommender, history: Ratings, n: int, rules: Rules) -> NDArray[np.float32]:
+    """Scores [U, N] by which the lists are those that the rules make; -inf outside of them."""
+    listed = model.recommend(history, n, **rules).items
+    scores = np.full((len(listed), len(model.fitted.items)), -np.inf, dtype=np.float32)
+    users, places = np.nonzero(listed >= 0)
+    scores[users, listed[users, places]] = -places
+    return scores
 
 
 def _with_unknown(
