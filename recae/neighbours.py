@@ -32,7 +32,7 @@ Floats = NDArray[np.float32]
 _DOUBT: Final = 2
 """Ratings of an item at which its cosine counts for half. A code of one or two ratings points
 anywhere: without this, half of the neighbours of well-known films in an `mf` have fewer than 5
-ratings. `pipelines/neighbours.py` measures it."""
+ratings. `pipelines/likeness.py` measures it."""
 _EXACT: Final = 1_000_000
 """Rows from which faiss, where it is installed, looks for neighbours instead of one product."""
 _BLOCK: Final = 2_000_000
@@ -160,8 +160,8 @@ class Neighbours:
         _, values = best(similarities, n)
         # Whoever rounding alone may have put behind the last, as ties are.
         slack = units.shape[1] * np.finfo(np.float32).eps
-        who, places = np.nonzero(similarities >= values[:, -1:] - slack)
-        return who, places
+        likely = np.flatnonzero(similarities >= values[:, -1:] - slack)
+        return likely // len(self.rows), likely % len(self.rows)
 
 
 _READY: Final[
