@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 import recae
 from recae.catalog import Catalog
 from recae.ids import Rows
-from recae.models import MODELS, AutoRec
+from recae.models import MODELS, Recommender
+from recae.models.encodes import encoding
 from recae.neighbours import Neighbours
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -43,8 +44,7 @@ def main() -> None:
     line("who rated what", nearest(films, asked), asked, counts, catalog)
     for name in NAMES:
         model = MODELS[name]().fit(ratings, rng=np.random.default_rng(0))
-        assert isinstance(model, AutoRec)
-        codes = model.encode_items()
+        codes = encoding(model).encode_items()
         for doubt in DOUBTS:
             trust = np.asarray(counts / (counts + doubt), np.float32)
             line(f"{name}, doubt {doubt}", nearest(codes, asked, trust), asked, counts, catalog)
@@ -70,14 +70,14 @@ def line(name: str, found: Rows, asked: Rows, counts: Rows, catalog: Catalog) ->
     print(f"{name:<36}  {shared.mean():12.3f} {apart:13.2f} {np.median(counts[found]):15.0f}")
 
 
-def halves(name: str, model: AutoRec, ratings: recae.Ratings) -> None:
+def halves(name: str, model: Recommender, ratings: recae.Ratings) -> None:
     """Print how often one half of a history is nearest to the other half, among everybody's."""
     first = np.random.default_rng(1).random(len(ratings)) < 0.5
     one, other = (
         replace(half, users=recae.Ids(half.users.values + 10**6))
         for half in (ratings.keep(first), ratings.keep(~first))
     )
-    asked, codes = model.encode(one), model.encode(other)
+    asked, codes = encoding(model).encode(one), encoding(model).encode(other)
     counts = other.user_counts
     trust = np.asarray(counts / (counts + 5), np.float32)
     own = np.arange(len(asked))

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recae.data import load
 from recae.errors import DataError
 from recae.ids import Rows
 from recae.models.base import Fitted, Recommender, dots
 from recae.models.encodes import encoding
 from recae.models.ranking import best
+from recae.models.rules import Choice, Rules
 from recae.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+_LIMITS: Final = {"allow", "deny", "genres", "years"}
 _DOUBT: Final = 2
 """Ratings of an item at which its cosine counts for half. A code of one or two ratings points
 anywhere: without this, half of the neighbours of well-known films in an `mf` have fewer than 5
@@ -39,25 +43,27 @@ _BLOCK: Final = 2_000_000
 """Similarities held at once: 8 MB, near a cache."""
 
 
-def similar_items(model: Recommender, item: int | str, n: int = 10) -> pd.DataFrame:
+def similar_items(
+    model: Recommender, item: int | str, n: int = 10, **rules: Unpack[Rules]
+) -> pd.DataFrame:
     """The n items nearest to one, by id or title: rank, item, title (where known), similarity.
 
     Similarity is the cosine of the codes times r / (r + 2), r the neighbour's ratings in training;
     what was not rated in training is nobody's neighbour. Ties go to the lower id.
 
-    Raises DataError for an unknown item or one without a code, n below 1, and a model without
-    codes.
+    rules: `allow`, `deny`, `genres` and `years` of `recommend`, of what may be found.
+
+    Raises DataError for an unknown item or one without a code, n below 1, another rule, and a model
+    without codes.
     """
     _check(n)
-    codes = encoding(model).encode_items
-    row = model.item_row(item)
-    fitted = model.fitted
-    near = _prepared(model, fitted, lambda: Neighbours.of(codes(), _trust(fitted.item_counts)))
-    code = near.direction(row)
-    # One that nobody rated is found by nobody; what side data say of it can still be asked with.
-    code = codes()[[row]] if code is None else code
-    if not code.any():
-        raise DataError(f"{model.item_name(row)} was not rated in training: it has no code")
+    if unfit := sorted(set(rules) - _LIMITS):
+        raise DataError(f"similar items follow {', '.join(sorted(_LIMITS))}, not {unfit[0]}")
+    row, fitted = model.item_row(item), model.fitted
+    near = _prepared(model, fitted, partial(_of_items, model))
+    code = _item_code(model, near, row)
+    excluded = Choice.of(model, rules).excluded
+    near = near if excluded is None else near.only(~excluded)
     rows, similarities = near.nearest(code, n, but=np.array([row]))
     frame = _frame("item", fitted.items.values, rows[0], similarities[0])
     if fitted.catalog is not None:
@@ -67,29 +73,35 @@ def similar_items(model: Recommender, item: int | str, n: int = 10) -> pd.DataFr
 
 
 def similar_users(
-    model: Recommender, ratings: Ratings, who: int | str | Mapping[Any, float], n: int = 10
+    model: Recommender,
+    ratings: Ratings | pd.DataFrame,
+    who: int | str | Mapping[Any, float],
+    n: int = 10,
 ) -> pd.DataFrame:
     """The n users of `ratings` nearest to one of them, or to a new person: rank, user, similarity.
 
-    who: a user's id, or a person's {item id or title: stars}. Similarity is the cosine of the
-    codes. Users who rated nothing that the model knows are nobody's neighbours. Ties go to the
-    lower id.
+    ratings: Ratings, or a DataFrame whose columns `recae.load` recognises.
+    who: a user's id, or a person's {item id or title: stars}.
+
+    Similarity is the cosine of the codes. Users who rated nothing that the model knows are nobody's
+    neighbours. Ties go to the lower id.
 
     Raises DataError for unknown users and titles, one of whom nothing is known, n below 1, and a
     model without codes.
     """
     _check(n)
-    encode = encoding(model).encode
+    if not isinstance(ratings, Ratings):
+        ratings = load(ratings, scale=model.fitted.scale)
     if isinstance(who, Mapping):
         row, history = -1, model.history_of(who)
     else:
         row = int(ratings.users.rows([who])[0])
         history = ratings.take_users(np.array([row]))
-    code = encode(history)
+    code = encoding(model).encode(history)
     if not code.any():
         named = "this person" if isinstance(who, Mapping) else f"user {who!r}"
-        raise DataError(f"{named} has rated nothing that the model learned, and is like nobody")
-    near = _prepared(model, ratings, lambda: Neighbours.of(encode(ratings)))
+        raise DataError(f"{named} has rated nothing that the model reads, and is like nobody")
+    near = _prepared(model, ratings, partial(_of_users, model, ratings))
     rows, similarities = near.nearest(code, n, but=np.array([row]))
     return _frame("user", ratings.users.values, rows[0], similarities[0])
 
@@ -119,6 +131,11 @@ class Neighbours:
         place = int(np.searchsorted(self.rows, row))
         there = place < len(self.rows) and self.rows[place] == row
         return self.vectors[[place]] if there else None
+
+    def only(self, allowed: NDArray[np.bool_]) -> Neighbours:
+        """Those of the rows where `allowed` [N] holds, all compared."""
+        kept = allowed[self.rows]
+        return Neighbours(self.rows[kept], self.vectors[kept])
 
     def nearest(self, codes: Floats, n: int, *, but: Rows | None = None) -> tuple[Rows, Floats]:
         """The n nearest rows to each of `codes` [Q, K], and their similarities: [Q, n] each.
@@ -164,6 +181,26 @@ class Neighbours:
         return likely // len(self.rows), likely % len(self.rows)
 
 
+def _of_items(model: Recommender) -> Neighbours:
+    counts = model.fitted.item_counts
+    trust = np.asarray(counts / (counts + _DOUBT), dtype=np.float32)
+    return Neighbours.of(encoding(model).encode_items(), trust)
+
+
+def _item_code(model: Recommender, near: Neighbours, row: int) -> Floats:
+    """[1, K]. Raises DataError where there is none."""
+    code = near.direction(row)
+    # One that nobody rated is found by nobody; what side data say of it can still be asked with.
+    code = encoding(model).encode_items()[[row]] if code is None else code
+    if not code.any():
+        raise DataError(f"{model.item_name(row)} was not rated in training: it has no code")
+    return code
+
+
+def _of_users(model: Recommender, ratings: Ratings) -> Neighbours:
+    return Neighbours.of(encoding(model).encode(ratings))
+
+
 _READY: Final[
     WeakKeyDictionary[Recommender, tuple[Fitted, WeakKeyDictionary[Fitted | Ratings, Neighbours]]]
 ] = WeakKeyDictionary()
@@ -207,10 +244,6 @@ def _units(codes: Floats) -> Floats:
     lengths = np.linalg.norm(codes, axis=1, keepdims=True)
     units: Floats = np.divide(codes, lengths, out=np.zeros_like(codes), where=lengths > 0)
     return units
-
-
-def _trust(counts: Rows) -> Floats:
-    return np.asarray(counts / (counts + _DOUBT), dtype=np.float32)
 
 
 def _check(n: int) -> None:

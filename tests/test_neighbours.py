@@ -14,6 +14,7 @@ import recae
 from recae import neighbours
 from recae.catalog import Catalog
 from recae.errors import DataError
+from recae.leaks import frame_of
 from recae.models import MODELS, Popular
 from recae.neighbours import Neighbours, similar_items, similar_users
 from recae.nn.training import Training
@@ -191,6 +192,31 @@ def test_similar_items(model: Any) -> None:
     assert recae.similar_items is similar_items
 
 
+def test_similar_items_that_rules_allow(model: Any) -> None:
+    everything = similar_items(model, 103, 20)
+    for rules, kept in (
+        ({"allow": [101, 103, 104, 109]}, {101, 104}),
+        ({"deny": [101, 104]}, set(everything["item"]) - {101, 104}),
+        ({"years": (1995, 1999)}, {105, 106, 107, 108}),
+        ({"years": (1995, None), "deny": [106]}, {105, 107, 108, 110, 111, 112, 113}),
+        ({"allow": []}, set()),
+    ):
+        found = similar_items(model, 103, 20, **rules)  # type: ignore[arg-type]
+        some = everything[everything["item"].isin(kept)]
+        assert set(found["item"]) == kept
+        assert found["item"].tolist() == some["item"].tolist()
+        np.testing.assert_array_equal(found["similarity"], some["similarity"])
+    with pytest.raises(DataError, match="follow allow, deny, genres, years, not diversity"):
+        similar_items(model, 103, diversity=0.5)
+    with pytest.raises(DataError, match="unknown id 99"):
+        similar_items(model, 103, deny=[99])
+
+
+def test_users_of_a_table(model: Any) -> None:
+    table = frame_of(RATINGS)
+    assert similar_users(model, table, 4).equals(similar_users(model, RATINGS, 4))
+
+
 def test_similar_users(model: Any) -> None:
     codes = model.encode(RATINGS).astype(float)
     expected, _ = brute_force(codes, codes[[4]], 40, [4])
@@ -271,9 +297,9 @@ def test_mistakes(model: Any) -> None:
         similar_items(model, 109)
     with pytest.raises(DataError, match="unknown id 99"):
         similar_users(model, RATINGS, 99)
-    with pytest.raises(DataError, match="user 6 has rated nothing that the model learned"):
+    with pytest.raises(DataError, match="user 6 has rated nothing that the model reads"):
         similar_users(model, RATINGS, 6)
-    with pytest.raises(DataError, match="this person has rated nothing that the model learned"):
+    with pytest.raises(DataError, match="this person has rated nothing that the model reads"):
         similar_users(model, RATINGS, {})
     with pytest.raises(DataError, match="rated twice"):
         similar_users(model, RATINGS, {100: 5, "Film 0 (1990)": 4})
