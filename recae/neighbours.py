@@ -223,8 +223,9 @@ def _index(units: Floats, vectors: Floats) -> Any:
     """An inverted file (faiss's IndexIVFFlat) over directions, or None without faiss.
 
     One list for every sqrt(M) rows, a tenth of them searched: recall of the 10 nearest is 0.99 of a
-    million realistic codes, built in seconds; a graph (HNSW) takes minutes. Vectors are kept whole,
-    so what is found has its exact similarity.
+    million realistic codes, built in seconds; four times as many lists answer in two thirds of the
+    time and are built in eleven times as much. Vectors are kept whole, so what is found has its
+    exact similarity.
     """
     try:
         import faiss
