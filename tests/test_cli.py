@@ -500,6 +500,16 @@ def test_similar(recae: Recae, place: SimpleNamespace) -> None:
     assert "Heat (1995)" not in good(recae("similar", place.model, "Heat (1995)"))
 
 
+def test_like_the_only_one(recae: Recae, tmp_path: Path) -> None:
+    from recae.models import MODELS
+    from recae.ratings import Ratings
+
+    ratings = Ratings.of([1, 2, 3], [7, 7, 7], [1, 5, 4], scale=(1, 5))
+    MODELS["mf"](k=2).fit(ratings, rng=np.random.default_rng(0)).save(tmp_path / "m")
+    assert "nothing else has a code" in good(recae("similar", "m", "7"))
+    assert json.loads(good(recae("similar", "m", "7", "--json"))) == []
+
+
 def test_recommend_to_everybody(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None:
     words = (
         "recommend",
