@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Stack,
         load_model,
     )
+    from recae.neighbours import similar_items, similar_users
     from recae.nn.training import Training
     from recae.ratings import Ratings
     from recae.splits import Holdout, Split
@@ -62,6 +63,8 @@ _HOMES = {
     "load": "recae.data",
     "load_model": "recae.models",
     "recommend_to_all": "recae.everybody",
+    "similar_items": "recae.neighbours",
+    "similar_users": "recae.neighbours",
 }
 _MODULES = ("metrics", "splits")
 
@@ -93,6 +96,8 @@ __all__ = [
     "load_model",
     "metrics",
     "recommend_to_all",
+    "similar_items",
+    "similar_users",
     "splits",
 ]
 

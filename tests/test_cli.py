@@ -219,7 +219,10 @@ def test_output_that_nobody_reads(place: SimpleNamespace, tmp_path: Path) -> Non
     [
         [],
         ["data"],
-        *([c] for c in ("train", "evaluate", "leak", "tune", "recommend", "compare", "ui")),
+        *(
+            [c]
+            for c in ("train", "evaluate", "leak", "tune", "recommend", "similar", "compare", "ui")
+        ),
     ],
 )
 def test_every_command_explains_itself(command: list[str], recae: Recae) -> None:
@@ -475,6 +478,38 @@ def test_more_than_there_are(recae: Recae, place: SimpleNamespace) -> None:
     assert len(recommended(recae, place.model, "--rate", "101=5", "-n", 1000)) == 9
 
 
+def test_similar(recae: Recae, place: SimpleNamespace) -> None:
+    from recae.neighbours import similar_items, similar_users
+
+    model, ratings = load_model(place.model), place.report.ratings
+    told = {
+        ("Heat (1995)",): similar_items(model, 102, 4),
+        ("--user", 3, "--data", place.films): similar_users(model, ratings, 3, 4),
+        ("--rate", "Fargo=5", "--rate", "101=2", "--data", place.films): similar_users(
+            model, ratings, {105: 5, 101: 2}, 4
+        ),
+    }
+    for words, expected in told.items():
+        found = json.loads(good(recae("similar", place.model, *words, "-n", 4, "--json")))
+        assert found == expected.to_dict("records")
+        assert len(found) == 4
+        table = good(recae("similar", place.model, *words, "-n", 4))
+        assert list(expected) == table.split()[: len(expected.columns)]
+        for each in found:
+            assert f"{each['similarity']:.2f}" in table
+    assert "Heat (1995)" not in good(recae("similar", place.model, "Heat (1995)"))
+
+
+def test_like_the_only_one(recae: Recae, tmp_path: Path) -> None:
+    from recae.models import MODELS
+    from recae.ratings import Ratings
+
+    ratings = Ratings.of([1, 2, 3], [7, 7, 7], [1, 5, 4], scale=(1, 5))
+    MODELS["mf"](k=2).fit(ratings, rng=np.random.default_rng(0)).save(tmp_path / "m")
+    assert "nothing else has a code" in good(recae("similar", "m", "7"))
+    assert json.loads(good(recae("similar", "m", "7", "--json"))) == []
+
+
 def test_recommend_to_everybody(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None:
     words = (
         "recommend",
@@ -721,6 +756,19 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "leak of nothing in a script": ("leak {tmp}/some.py:none --data {films}", "called 'none'"),
     "leak of no model in a script": ("leak {tmp}/some.py:number --data {films}", "cannot test 3"),
     "leak of a script that fails": ("leak {tmp}/some.py:fails --data {films}", "line 3: 'rating'"),
+    # similar
+    "like nothing": ("similar {model}", "say like what"),
+    "like two": ("similar {model} 101 --user 3 --data {films}", "say like what"),
+    "item with data": ("similar {model} 101 --data {films}", "items are in the model"),
+    "users without data": ("similar {model} --user 3", "name them with --data"),
+    "like no film": ("similar {model} Alein", "nearest titles are: Alien (1979) [106]"),
+    "like two films": ("similar {model} Heat", "Heat (1995) [102]; Heat (1986) [103]"),
+    "like no user": ("similar {model} --user 999 --data {films}", "999"),
+    "like no number": ("similar {model} --user bob --data {films}", "whole numbers"),
+    "like too many stars": ("similar {model} --rate Alien=7 --data {films}", "is rated 7"),
+    "none alike": ("similar {model} 101 -n 0", "n must be at least 1, not 0"),
+    "no user alike": ("similar {model} --user 3 --data {films} -n 0", "n must be at least 1"),
+    "like nobody's code": ("similar {popular} 101", "a Popular has no codes: take an AutoRec"),
     # recommend
     "for nobody": ("recommend {model}", "say for whom"),
     "for two": ("recommend {model} --user 1 --rate 101=5 --data {films}", "say for whom"),

@@ -27,6 +27,7 @@ LAYERS = {
     "everybody": 5,
     "leaks": 5,
     "intervals": 5,
+    "neighbours": 5,
     "models": 4,
     "nn": 3,
     "data": 2,
@@ -50,11 +51,22 @@ DOORS = {
     "myfm": {"models"},
     "sklearn": {"codes"},
     "umap": {"maps"},
+    "faiss": {"neighbours"},
     "typer": {"cli"},
     "jinja2": {"reports"},
     "rich": {"cli", "console", "reports"},
     "pyarrow": {"data", "everybody"},
-    "pandas": {"data", "models", "tracking", "pyfunc", "console", "codes", "everybody", "leaks"},
+    "pandas": {
+        "data",
+        "models",
+        "tracking",
+        "pyfunc",
+        "console",
+        "codes",
+        "everybody",
+        "leaks",
+        "neighbours",
+    },
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -11,6 +11,7 @@ import typer
 from recae.cli.comparing import compare, leaderboard, ui
 from recae.cli.data import data_fetch, data_info, data_list
 from recae.cli.judging import evaluate, leak
+from recae.cli.similar import similar
 from recae.cli.tracked import track_delete, track_list, track_register, track_sync
 from recae.cli.training import train, tune
 from recae.cli.using import anomalies, plot_latent, recommend
@@ -29,6 +30,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     leak,
     tune,
     recommend,
+    similar,
     anomalies,
     compare,
     leaderboard,

@@ -96,7 +96,7 @@ def recommend(
         ratings = ratings_of(model, fitted, data, columns)
         history = ratings.take_users(ratings.users.rows([ratings.users.parse(user)]))
     else:
-        history = fitted.history_of(_rated(rate or [], fitted))
+        history = fitted.history_of(rated(rate or [], fitted))
     frame = fitted.recommend(history, n, **rules).to_frame().drop(columns="user")
     if explain:
         items = fitted.fitted.items.rows(frame["item"])
@@ -109,7 +109,7 @@ def recommend(
     show_recommendations(terminal(), frame)
 
 
-def _rated(texts: list[str], model: Recommender) -> dict[Any, float]:
+def rated(texts: list[str], model: Recommender) -> dict[Any, float]:
     given: dict[Any, float] = {}
     for text in texts:
         name, equals, stars = text.rpartition("=")
