@@ -140,7 +140,13 @@ TABLES: Final[dict[str, Callable[[], Section]]] = {
     "make": _quickstart,
     "stars": lambda: _side_by_side(_STARS, [("autorec-dual", "mf"), ("autorec-dual", "myfm")]),
     "lists": lambda: _side_by_side(
-        _LISTS, [("denoising-ease", "ease"), ("denoising-ease", "implicit-als")]
+        _LISTS,
+        [
+            ("blend", "ease"),
+            ("blend", "implicit-als"),
+            ("denoising-ease", "ease"),
+            ("denoising-ease", "implicit-als"),
+        ],
     ),
 }
 """Name -> the table, for those that are of no one section."""
