@@ -49,7 +49,7 @@ DOORS = {
     "pydantic": {"recipes"},
     "implicit": {"models"},
     "myfm": {"models"},
-    "sklearn": {"codes"},
+    "sklearn": {"codes", "models"},
     "umap": {"maps"},
     "faiss": {"neighbours"},
     "typer": {"cli"},
