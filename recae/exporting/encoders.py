@@ -57,9 +57,7 @@ def encoded(
             return _stack(code, up, activation, mirrored=down)
         case Variational():
             first = _entry(under(weights, "posterior.entry."), read, normalize)
-            return _variational(
-                activated(first, activation), encoder, weights, k, activation
-            )
+            return _variational(activated(first, activation), encoder, weights, k, activation)
     raise DataError(
         f"encoder = {encoder.kind} cannot be exported to ONNX: train with encoder.kind = dense or "
         "variational"

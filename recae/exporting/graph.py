@@ -18,13 +18,12 @@ from recae.errors import DataError
 OPSET: Final = 17
 _MOST_BYTES: Final = 2_000_000_000
 """Of all constants: a message of protobuf ends at 2 GiB."""
-_FLOATS: Final = int(TensorProto.FLOAT)
 
 Operand: TypeAlias = "Value | float | NDArray[Any]"
 
 
 class Value:
-    """A tensor of a graph that is being written: [rows, columns] of float32, or of truths."""
+    """A tensor of a graph that is being written: [rows, columns]."""
 
     def __init__(self, graph: Graph, name: str) -> None:
         self.graph, self.name = graph, name
@@ -76,7 +75,7 @@ class Value:
 
     def number(self) -> Value:
         """Truths as 0 and 1."""
-        return self._op("Cast", to=_FLOATS)
+        return self._op("Cast", to=TensorProto.FLOAT)
 
     def where(self, yes: Operand, no: Operand) -> Value:
         """Of truths: one or the other."""
@@ -122,13 +121,11 @@ class Graph:
         return found
 
     def value(self, given: Operand) -> Value:
-        """A value as it is; numbers and arrays as constants, of float32 unless they are whole or
-        truths. Raises DataError where there are too many for a file."""
+        """A value as it is; arrays as constants, and numbers as constants of float32. Raises
+        DataError where they are too many for a file."""
         if isinstance(given, Value):
             return given
-        array = np.asarray(given)
-        if array.dtype.kind == "f":
-            array = array.astype(np.float32)
+        array = np.asarray(given, None if isinstance(given, np.ndarray) else np.float32)
         root = self._root
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in root._constants:
@@ -148,22 +145,23 @@ class Graph:
         body: Callable[[list[Value]], tuple[Value, list[Value]]],
         state: Sequence[Value],
     ) -> list[Value]:
-        """What `state`, of floats, becomes by `body`, at most so many times: it gives whether to go
-        on, and the next state; it may read values of this graph."""
+        """What `state`, of floats, becomes by `body`, at most so many times: it gives whether to
+        go on, and the next state; it may read values of this graph."""
         inner = Graph(self)
         number, going = inner._name("turn"), inner._name("going")
         before = [Value(inner, inner._name("before")) for _ in state]
         on, after = body(before)
         # An output of a body must be a node's own.
         results = [inner.op("Identity", each) for each in (on, *after)]
+        said = helper.make_tensor_value_info
         inputs = [
-            helper.make_tensor_value_info(number, TensorProto.INT64, []),
-            helper.make_tensor_value_info(going, TensorProto.BOOL, []),
-            *(_floats(each.name) for each in before),
+            said(number, TensorProto.INT64, []),
+            said(going, TensorProto.BOOL, []),
+            *(said(each.name, TensorProto.FLOAT, None) for each in before),
         ]
         outputs = [
-            helper.make_tensor_value_info(results[0].name, TensorProto.BOOL, []),
-            *(_floats(each.name) for each in results[1:]),
+            said(results[0].name, TensorProto.BOOL, []),
+            *(said(each.name, TensorProto.FLOAT, None) for each in results[1:]),
         ]
         graph = helper.make_graph(inner.nodes, "turn", inputs, outputs)
         return self.ops(
@@ -185,7 +183,3 @@ class Graph:
     def _name(self, stem: str) -> str:
         self._root._names += 1
         return f"{stem}_{self._root._names}"
-
-
-def _floats(name: str) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, _FLOATS, None)

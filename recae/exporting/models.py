@@ -21,7 +21,7 @@ from recae.nn.encoders import Dense
 Said: TypeAlias = tuple[Value, Value]
 """Codes [B, W], and stars or scores [B, N]."""
 
-_MOST_TURNS: Final = 200
+_MOST_TURNS: Final = 500
 _PRECISION: Final = 1e-6
 """Conjugate gradients stop when this share of the right-hand side is left over."""
 _TINY: Final = 1e-30
@@ -51,7 +51,7 @@ def said(model: Recommender, ratings: Value) -> Said:
         found = _by_stars(model, given)
     else:
         raise DataError(
-            f"a {type(model).__name__} cannot be exported to ONNX: train an AutoRec, like "
+            f"{type(model).__name__} models cannot be exported to ONNX: train an AutoRec, like "
             "autorec-dual or mf, or a MultinomialAutoencoder, like mult-dae"
         )
     beyond = (given.stars - given.stars.within(*model.fitted.scale)) * mask
@@ -111,8 +111,8 @@ def _check(model: AutoRec) -> None:
     """Raises DataError for what has no graph."""
     if model.kernel:
         raise DataError(
-            "a kernel over a user's ratings cannot be exported to ONNX: train with kernel.local = 0 "
-            "and without kernel.times"
+            "a kernel over a user's ratings cannot be exported to ONNX: train without kernel.local "
+            "and kernel.times"
         )
     if model.head in ("nade", "ordinal"):
         raise DataError(
@@ -161,7 +161,8 @@ def _expected(model: AutoRec, read: Read) -> Value:
         return vectors.beside(bias)
     table = own if model.users == "table" else under(own, "table.")
     # A table without vectors of its own has those by which the other side's encoder reads.
-    places = table.get("vectors", state.get("network.columns.entry.values_weight"))
+    shared = "network.columns.entry.values_weight"
+    places = table["vectors"] if "vectors" in table else state[shared]
     mean = np.append(places.mean(axis=0), table["row_bias"].mean())[None]
     if model.users == "table":
         return read.counts * 0.0 + mean
@@ -180,7 +181,8 @@ def _ridge(rest: Value, mask: Value, items: Value, penalty: float) -> Value:
     """argmin over p of |mask (rest - p items')|^2 + penalty |p|^2, row by row: [B, W + 1].
 
     ONNX has no solver: by conjugate gradients (Hestenes and Stiefel 1952), all rows at once, until
-    the last of them is precise. A row that was precise before only becomes more so.
+    the last of them is precise; NaN for a row that never is. In single precision, because products
+    of doubles take runtimes 40 times as long, and the exact solution is of single products too.
     """
     right, across = rest @ items, items.T
     size = (right * right).sums()
@@ -195,4 +197,6 @@ def _ridge(rest: Value, mask: Value, items: Value, penalty: float) -> Value:
         way = left + way * (now / before.at_least(_TINY))
         return (now > enough).any(), [solved, left, way, now]
 
-    return rest.graph.loop(_MOST_TURNS, turn, [right * 0.0, right, right, size])[0]
+    nothing = right * 0.0
+    solved, *_, over = rest.graph.loop(_MOST_TURNS, turn, [nothing, right, right, size])
+    return (over > enough).where(np.nan, solved)
