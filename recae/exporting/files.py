@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from recae.codes import encoding
 from recae.exporting.graph import OPSET, Graph, Value
 from recae.exporting.models import said
 from recae.models import Recommender
+from recae.models.encodes import encoding
 
 _IR: int = 8
 """The format of the file in which OPSET came out, so that runtimes since then can read it."""
