@@ -181,8 +181,8 @@ def _ridge(rest: Value, mask: Value, items: Value, penalty: float) -> Value:
     """argmin over p of |mask (rest - p items')|^2 + penalty |p|^2, row by row: [B, W + 1].
 
     ONNX has no solver: by conjugate gradients (Hestenes and Stiefel 1952), all rows at once, until
-    the last of them is precise; NaN for a row that never is. In single precision, because products
-    of doubles take runtimes 40 times as long, and the exact solution is of single products too.
+    the last of them is precise; NaN for a row that never is. In single precision: doubles were
+    much slower in onnxruntime and no nearer to the half-step, whose products are single too.
     """
     right, across = rest @ items, items.T
     size = (right * right).sums()
