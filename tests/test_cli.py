@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -1010,3 +1011,25 @@ def test_plot_latent_of_a_model_without_codes(recae: Recae, place: SimpleNamespa
     code, _, err = recae("plot", "latent", place.popular)
     assert code == 2
     assert "a Popular has no codes" in err
+
+
+def test_export_writes_what_other_runtimes_read(
+    recae: Recae, place: SimpleNamespace, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.onnx"
+    code, out, err = recae("export", place.model, "--out", str(file))
+    assert (code, out, err) == (0, f"{file}\n", "")
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+
+
+def test_export_refuses(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None:
+    for words, sentence in (
+        ([place.popular, "--out", str(tmp_path / "m.onnx")], "Popular models cannot be exported"),
+        ([place.model, "--out", str(tmp_path)], "it is a folder"),
+        ([place.model, "--out", str(tmp_path / "no" / "m.onnx")], "there is no folder"),
+    ):
+        code, out, err = recae("export", *words)
+        assert (code, out) == (2, "")
+        assert err.startswith("recae: ")
+        assert sentence in err
+        assert err.count("\n") == 1

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from recae.errors import DataError, NotFittedError
 from recae.ids import Ids
@@ -117,6 +120,19 @@ def test_params_rebuild_the_model(name: str) -> None:
     ours = model.fit(SPLIT.train, rng=np.random.default_rng(3)).predict(SPLIT.test.history)
     theirs = rebuilt.fit(SPLIT.train, rng=np.random.default_rng(3)).predict(SPLIT.test.history)
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_scikit_learn_clones_and_sets_it(name: str, model: Recommender) -> None:
+    check_is_fitted(model)
+    again = clone(model)
+    assert type(again) is type(model)
+    assert plain(again) == plain(model)
+    with pytest.raises(SklearnNotFittedError):
+        check_is_fitted(again)
+    assert again.set_params(**model.get_params(deep=True)) is again
+    assert plain(again) == plain(model)
+    with pytest.raises(ValueError, match="no setting 'stpes'"):
+        again.set_params(stpes=3)
 
 
 def test_only_unseen_items_are_recommended_and_exactly_n(model: Recommender) -> None:
@@ -432,3 +448,33 @@ def test_the_half_step_fits_a_user_better_than_the_code_alone() -> None:
         at = model.predict(own)[own.rows, own.columns]
         errors.append(float(np.mean((at - own.stars) ** 2)))
     assert errors[1] < errors[0]
+
+
+def test_settings_within_settings_are_set_and_checked() -> None:
+    model = fitted("autorec-dual")
+    assert model.get_params()["training__steps"] == 12
+    assert "training__steps" not in model.get_params(deep=False)
+    with pytest.raises(ValueError, match="no setting 'stpes'"):
+        model.set_params(ridge=3.0, training__stpes=3)
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        model.set_params(ridge=3.0, k=0)
+    with pytest.raises(ValueError, match="k is 4 and has no settings of its own"):
+        model.set_params(k__steps=1)
+    assert model.params["ridge"] == 60.0
+    assert np.isfinite(model.predict(RATINGS)).all()
+    model.set_params(k=2, training__steps=3, encoder__hidden=(6,))
+    assert (model.params["k"], model.params["encoder"].hidden, model.steps) == (2, (6,), 3)
+    with pytest.raises(NotFittedError, match="not fitted"):
+        model.predict(RATINGS)
+
+
+def test_scikit_learn_is_not_imported_for_that() -> None:
+    script = """
+import sys
+from recae.models import MODELS
+for make in MODELS.values():
+    make().set_params(**make().get_params())
+assert "sklearn" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

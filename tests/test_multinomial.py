@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recae.codes import Codes
 from recae.errors import DataError, RecaeError
 from recae.evaluation import evaluate
 from recae.models import MODELS, MultinomialAutoencoder
@@ -118,3 +119,33 @@ def test_what_cannot_be_is_refused() -> None:
         make("mult-dae", encoder=Dense(), activation="identity", training=wild).fit(
             RATINGS, rng=np.random.default_rng(0)
         )
+
+
+@pytest.mark.parametrize("reads", ["liked", "rated"])
+def test_codes_are_the_factors_without_the_bias(reads: str) -> None:
+    model = make("mult-dae", reads=reads).fit(RATINGS, rng=np.random.default_rng(0))
+    codes, items = model.encode(RATINGS), model.encode_items()
+    np.testing.assert_array_equal(codes, model.user_factors(RATINGS)[:, :-1])
+    np.testing.assert_array_equal(items, model.item_factors()[:, :-1])
+    alike = items @ items.T
+    same = np.equal.outer(np.arange(16) % 2, np.arange(16) % 2)
+    assert alike[same].mean() > alike[~same].mean()
+
+
+def test_nothing_read_is_no_code() -> None:
+    mine = RATINGS.rows == 3
+    own = RATINGS.keep(~mine | (RATINGS.stars < 4))
+    for reads, said in (("liked", False), ("rated", True)):
+        model = make("mult-dae", reads=reads).fit(own, rng=np.random.default_rng(0))
+        assert model.encode(own)[3].any() == said
+        assert not model.encode(own.keep(own.rows != 3))[3].any()
+    unrated = own.keep(own.columns != 5)
+    codes = make("mult-dae").fit(unrated, rng=np.random.default_rng(0)).encode_items()
+    assert codes.any(axis=1).tolist() == [item != 5 for item in range(16)]
+    with pytest.raises(DataError, match="scale of 1 to 5"):
+        model.encode(Ratings.of([1], [1], [9.0], scale=(1, 9)))
+
+
+def test_codes_are_features_of_other_tasks() -> None:
+    found = Codes(make("mult-dae")).fit_transform(RATINGS)
+    assert found.shape == (len(RATINGS.users), 4)

@@ -1,4 +1,4 @@
-"""What a model is for: recommendations, anomalies, maps."""
+"""What a model is for: recommendations, other runtimes, anomalies, maps."""
 
 from __future__ import annotations
 
@@ -154,6 +154,16 @@ def _items_in(path: Path | None, model: Recommender) -> list[Any] | None:
         raise DataError(f"cannot read {path}: it is not text in UTF-8") from None
     rows = [model.item_row(line.strip()) for line in lines if line.strip()]
     return [model.fitted.items.values[row].item() for row in rows]
+
+
+def export(
+    model: ModelRef, out: Annotated[Path, typer.Option(help="An ONNX file.")] = Path("model.onnx")
+) -> None:
+    """Write a model as an ONNX file, from which other runtimes answer for new users."""
+    check_writable(out)
+    from recae.exporting import export_onnx
+
+    print(export_onnx(named_model(model), out))
 
 
 def anomalies(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, Unpack, overload
 
@@ -29,6 +29,7 @@ from recae.models.places import Places
 from recae.models.ranking import recommendations
 from recae.models.recommendations import Recommendations
 from recae.models.rules import Rules
+from recae.models.settings import settings_of, with_settings
 from recae.nn.training import Report
 from recae.ratings import Ratings, Scale
 from recae.splits import Holdout
@@ -139,7 +140,28 @@ class Recommender(ABC):
     @property
     def params(self) -> dict[str, Any]:
         """The hyper-parameters; `type(model)(**model.params)` rebuilds the model, unfitted."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return settings_of(self, deep=False)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The same as scikit-learn asks for them: deep is with `training__steps` and the like."""
+        return settings_of(self, deep=deep)
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings by name, `training__steps` and the like too; what was learned with others
+        is forgotten. Raises ValueError, and then changes nothing."""
+        if params:
+            self.__dict__ = vars(with_settings(self, params))
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Asked by scikit-learn's check_is_fitted."""
+        return self._fitted is not None
+
+    def __sklearn_tags__(self) -> Any:
+        """Asked by scikit-learn 1.6 and later, which is there when it asks."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(None, TargetTags(required=False))
 
     @property
     def steps(self) -> int:

@@ -32,5 +32,6 @@ def encoding(model: Recommender) -> Encodes:
     if isinstance(model, Encodes):
         return model
     raise DataError(
-        f"a {type(model).__name__} has no codes: take an AutoRec, like autorec-dual or mf"
+        f"a {type(model).__name__} has no codes: take an AutoRec, like autorec-dual or mf, or a "
+        "MultinomialAutoencoder, like mult-dae"
     )

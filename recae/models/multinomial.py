@@ -184,10 +184,7 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
 
     def user_factors(self, history: Ratings) -> Floats:
         """[U, W + 1]: the vector that the history is encoded to, and 1."""
-        network = self.network
-        device = next(network.parameters()).device
-        codes = encode(network.rows, _seen(self._likes(history.over(self.fitted.items)), device))
-        vectors = numpy_of(codes.vectors)
+        vectors = self._vectors(self._likes(history.over(self.fitted.items)))
         return np.column_stack([vectors, np.ones(len(vectors), np.float32)])
 
     def item_factors(self) -> Floats:
@@ -195,6 +192,23 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
         items = self.network.columns
         assert isinstance(items, Table | Tied)
         return np.column_stack([numpy_of(items.vectors), numpy_of(items.row_bias)])
+
+    def encode(self, history: Ratings) -> Floats:
+        """[U, W]: the vectors of users; zero where there is nothing to read. Raises DataError for
+        stars outside the scale."""
+        likes = self._likes(self._own(history))
+        return np.where(np.diff(likes.indptr)[:, None] > 0, self._vectors(likes), np.float32(0))
+
+    def encode_items(self) -> Floats:
+        """[N, W]: the rows of the decoder's last layer; zero for items that nobody has rated."""
+        known = self._known_items()[:, None]
+        return np.where(known, self.item_factors()[:, :-1], np.float32(0))
+
+    def _vectors(self, likes: sparse.csr_array) -> Floats:
+        """[U, W]: what the encoder makes of what it reads."""
+        network = self.network
+        device = next(network.parameters()).device
+        return numpy_of(encode(network.rows, _seen(likes, device)).vectors)
 
     # --- keeping
 
