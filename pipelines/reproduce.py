@@ -50,6 +50,8 @@ class Target:
     """`rmse`, in stars, or like `ndcg_at_10`, with the recipe's own length of lists."""
     claims: dict[str, float]
     """By the name of a model."""
+    shorter: list[str] = field(default_factory=list)
+    """More metrics that are told, of lists cut shorter, like `recall_at_20`."""
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -152,7 +154,8 @@ def read_targets(folder: Path) -> list[Target]:
             raise RecipeError(f"expected/rmse.toml: [{name}] has no tolerance")
         recipe, changes = section.pop("recipe", name), section.pop("set", [])
         tolerance, metric = section.pop("tolerance"), section.pop("metric", "rmse")
-        targets.append(Target(name, recipe, changes, tolerance, metric, claims=section))
+        shorter = section.pop("shorter", [])
+        targets.append(Target(name, recipe, changes, tolerance, metric, section, shorter))
     return targets
 
 

@@ -19,7 +19,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from reproduce import HERE, Target, read_targets
 
 from recae.comparison import compare, replicates
 from recae.errors import RecaeError
+from recae.evaluation import shortened
 from recae.recipes import read_recipe, read_toml
 from recae.reports.rendering import to_json
 from recae.reports.standings import Standings
@@ -88,7 +89,28 @@ def collected(target: Target, folder: Path) -> dict[str, Any]:
         "metric": target.metric,
         "protocol": standings.comparison.protocol,
         "models": models,
+        "shorter": {metric: _shorter(store, target, runs, metric) for metric in target.shorter},
     }
+
+
+def _shorter(
+    store: Store, target: Target, runs: Sequence[TrackedEvaluation], metric: str
+) -> dict[str, Any]:
+    """By model, a metric of lists cut shorter, and that less the first claimed model's."""
+    n = int(metric.rpartition("_at_")[2])
+    whole = evaluations(store, [run.run_id for run in runs])
+    cut = [replace(run, evaluation=shortened(run.evaluation, n)) for run in whole]
+    first = next(iter(target.claims))
+    rows = Standings.of(cut, first, rng=np.random.default_rng(0)).comparison.rows
+    found = {}
+    for row in rows:
+        difference = row.differences.get(metric)
+        told = None if difference is None else asdict(difference)
+        found[row.name] = {
+            "value": _rounded(row.metrics[metric]),
+            "less": told and {key: _rounded(told[key]) for key in ("value", "low", "high")},
+        }
+    return found
 
 
 def digest(path: Path) -> str:

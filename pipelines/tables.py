@@ -1,4 +1,4 @@
-"""The tables of README.md and pipelines/README.md, made of results/*.json; nothing is typed in.
+"""The tables of README.md, pipelines/README.md and docs/, made of results/*.json, not typed in.
 
     python pipelines/tables.py             # writes them; --check only tells (exit code 1)
 
@@ -20,7 +20,11 @@ from reproduce import HERE, LISTS, STARS
 from recae.reports.markup import Section, markdown
 from recae.reports.rendering import titled
 
-DOCUMENTS: Final = (HERE.parent / "README.md", HERE / "README.md")
+DOCUMENTS: Final = (
+    HERE.parent / "README.md",
+    HERE / "README.md",
+    HERE.parent / "docs" / "recommending.md",
+)
 _MARKED: Final = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
@@ -129,6 +133,22 @@ def _side_by_side(columns: dict[str, tuple[str, ...]], less: Sequence[tuple[str,
     return Section("", ["model", *columns], rows)
 
 
+def _short_lists() -> Section:
+    """A row a model, the best first: each shorter metric, and what it is behind the first."""
+    shorter = results("top-n-ml-1m")["shorter"]
+    names = list(shorter)
+    first = shorter[names[0]]
+    order = sorted(first, key=lambda model: -first[model]["value"][0])
+    header = ["model"]
+    rows = [[f"`{model}`"] for model in order]
+    for name in names:
+        header += [titled(name), f"less {order[0]} (95 %)"]
+        for row, model in zip(rows, order, strict=True):
+            found = shorter[name][model]
+            row += [_mean(found["value"]), _interval(found["less"])]
+    return Section("", header, rows)
+
+
 def _merged(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for each in found:
@@ -148,6 +168,7 @@ TABLES: Final[dict[str, Callable[[], Section]]] = {
             ("denoising-ease", "implicit-als"),
         ],
     ),
+    "short-lists": _short_lists,
 }
 """Name -> the table, for those that are of no one section."""
 
