@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recae.errors import DataError
 from recae.ids import Rows
-from recae.models import AutoRec, Recommender
+from recae.models import Recommender
 from recae.models.baseline import LAMBDA_USER
 from recae.models.ridge import with_ones
 from recae.ratings import Ratings
@@ -34,6 +34,17 @@ Floats: TypeAlias = NDArray[np.float64]
 _NOISE: Final = 0.7
 """Variance of a rating around what is expected, in squared quarters of the scale: on MovieLens, on
 1 to 5 stars, the squared error of good models."""
+
+
+@runtime_checkable
+class _KnowsSpread(Protocol):
+    """A model with codes that tells how far apart those of people are."""
+
+    def encode_items(self) -> NDArray[np.float32]:
+        """[N, K], of the model's items."""
+
+    def user_spread(self) -> NDArray[np.float32]:
+        """[K + 1, K + 1]: covariance of people's codes and, last, biases."""
 
 
 def questions(
@@ -83,7 +94,7 @@ class Interview:
     @classmethod
     def of(cls, model: Recommender) -> Self:
         """Raises DataError for a model without codes."""
-        if not isinstance(model, AutoRec):
+        if not isinstance(model, _KnowsSpread):
             raise DataError(
                 f"a {type(model).__name__} has no codes, which tell how much a rating would say: "
                 "take an AutoRec, like autorec-dual or mf"
