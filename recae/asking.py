@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from recae.errors import DataError
 from recae.ids import Rows
 from recae.models import Recommender
-from recae.models.baseline import LAMBDA_USER
 from recae.models.ridge import with_ones
 from recae.ratings import Ratings
 
@@ -34,6 +33,8 @@ Floats: TypeAlias = NDArray[np.float64]
 _NOISE: Final = 0.7
 """Variance of a rating around what is expected, in squared quarters of the scale: on MovieLens, on
 1 to 5 stars, the squared error of good models."""
+_MEANS: Final = 0.15
+"""Variance of people's mean ratings, items' part apart, in the same unit: on MovieLens too."""
 
 
 @runtime_checkable
@@ -96,13 +97,14 @@ class Interview:
         """Raises DataError for a model without codes."""
         if not isinstance(model, _KnowsSpread):
             raise DataError(
-                f"a {type(model).__name__} has no codes, which tell how much a rating would say: "
-                "take an AutoRec, like autorec-dual or mf"
+                f"a {type(model).__name__} has no codes of what people like, by which questions "
+                "are chosen: take an AutoRec, like autorec-dual or mf, or a blend of one"
             )
         vectors = with_ones(model.encode_items()).astype(np.float64)
         spread = model.user_spread().astype(np.float64)
-        # The baseline takes a person's generosity out of what the model learns: it is not known.
-        spread[-1, -1] += _NOISE / LAMBDA_USER
+        # The baseline takes a person's own mean out of what is learned, but of a new one it is
+        # not known.
+        spread[-1, -1] += _MEANS
         return cls(vectors, spread, model.fitted.item_counts / len(model.fitted.users))
 
     def order(self, rated: Rows, n: int, denied: Rows | None = None) -> tuple[Rows, Floats]:

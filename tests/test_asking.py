@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from recae.asking import _NOISE, Interview, questions
 from recae.errors import DataError
-from recae.models import AutoRec
+from recae.models import MODELS, AutoRec, MultinomialAutoencoder
+from recae.models.blend import Blend
 from recae.models.linear import EASE
 from recae.nn.training import Training
 from recae.ratings import Ratings
@@ -137,8 +138,22 @@ def test_mistakes(model: AutoRec, history: Any, words: dict[str, Any], sentence:
 
 def test_a_model_without_codes_is_told_so() -> None:
     ease = EASE().fit(RATINGS, rng=np.random.default_rng(0))
-    with pytest.raises(DataError, match="a EASE has no codes"):
+    with pytest.raises(DataError, match="a EASE has no codes of what people like"):
         questions(ease)
+
+
+def test_a_blend_asks_as_its_stars_do() -> None:
+    stars, liked = AutoRec.dual(**QUICK), EASE()
+    blend = Blend(stars=stars, liked=liked).fit(RATINGS, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(
+        blend.user_spread()[:-1, :-1], np.cov(blend.encode(RATINGS).T, ddof=0), atol=1e-6
+    )
+    assert len(questions(blend, {100: 5.0})) == 10
+    dae = MultinomialAutoencoder.dae(k=3, training=Training(steps=4))
+    plain = Blend(stars=MODELS["bias"](), liked=dae)
+    plain.fit(RATINGS, rng=np.random.default_rng(0))
+    with pytest.raises(DataError, match="the stars of this blend are a Bias's, without codes"):
+        questions(plain)
 
 
 # --- the script
