@@ -43,7 +43,7 @@ COMPARED: Final = (
     "mf",
     "bias",
     "popular",
-    "ease",
+    "blend",
     "denoising-ease",
 )
 DIFFERENCE: Final = ("autorec-dual", "mf")
