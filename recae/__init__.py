@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recae import metrics, splits
+    from recae.asking import questions
     from recae.catalog import Catalog
     from recae.comparison import compare
     from recae.data import load
@@ -62,6 +63,7 @@ _HOMES = {
     "leak_test": "recae.leaks",
     "load": "recae.data",
     "load_model": "recae.models",
+    "questions": "recae.asking",
     "recommend_to_all": "recae.everybody",
     "similar_items": "recae.neighbours",
     "similar_users": "recae.neighbours",
@@ -95,6 +97,7 @@ __all__ = [
     "load",
     "load_model",
     "metrics",
+    "questions",
     "recommend_to_all",
     "similar_items",
     "similar_users",

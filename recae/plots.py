@@ -345,6 +345,32 @@ def lines(
     return figure
 
 
+def steps(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], labels: Sequence[str], *, x: str
+) -> Figure:
+    """One panel below the other, each with a line a series over the same steps, evenly spaced:
+    title -> name -> a value a label. Series have one colour in all panels; those that are NaN, as
+    stars of a model that only ranks, are left out of a panel."""
+    figure, drawn = _panels(7.2, [3.4] * len(panels))
+    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    colours = dict(zip(names, cycle(_MODELS), strict=False))
+    handles = {}
+    for axes, (title, series) in zip(drawn, panels.items(), strict=True):
+        for name, values in series.items():
+            if np.isnan(values).all():
+                continue
+            style: dict[str, Any] = {"color": colours[name], "linewidth": 2, "markersize": 3.5}
+            (handles[name],) = axes.plot(values, marker="o", **style)
+        axes.set_xticks(range(len(labels)), labels)
+        _described(axes, "", title, "")
+    drawn[-1].set_xlabel(x)
+    order = [name for name in names if name in handles]
+    figure.legend(
+        [handles[name] for name in order], order, loc="outside upper left", ncols=4, **_LEGEND
+    )
+    return figure
+
+
 def histograms(
     values: Mapping[str, NDArray[Any]], *, x: str, bins: int | Sequence[float] = 40, title: str = ""
 ) -> Figure:

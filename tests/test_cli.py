@@ -511,6 +511,18 @@ def test_like_the_only_one(recae: Recae, tmp_path: Path) -> None:
     assert json.loads(good(recae("similar", "m", "7", "--json"))) == []
 
 
+def test_what_to_ask_for(recae: Recae, place: SimpleNamespace) -> None:
+    words = ("ask", place.model, "--rate", "Toy Story (1995)=5", "-n", 4)
+    found = json.loads(good(recae(*words, "--json")))
+    assert [each["title"] for each in found] == [TITLES[each["item"] - 101] for each in found]
+    assert len({each["item"] for each in found} - {101}) == 4
+    shown = good(recae(*words))
+    assert all(each["title"] in shown for each in found)
+    assert len(json.loads(good(recae("ask", place.model, "-n", 99, "--json")))) == 10
+    code, _, err = recae("ask", place.model, "-n", 0)
+    assert (code, err) == (2, "recae: n must be at least 1, not 0\n")
+
+
 def test_recommend_to_everybody(recae: Recae, place: SimpleNamespace, tmp_path: Path) -> None:
     words = (
         "recommend",

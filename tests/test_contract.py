@@ -312,6 +312,8 @@ def test_a_user_without_a_history(model: Recommender) -> None:
     history = Ratings.of_one({}, RATINGS.items, (1, 5))
     assert np.isfinite(model.predict(history)).all()
     assert (model.recommend(history, n=3).items >= 0).all()
+    if not model.predicts_stars:
+        assert np.ptp(model.scores(history)) > 0, "lists of whatever comes first"
 
 
 def test_held_out_ratings_change_no_prediction_and_no_list(model: Recommender) -> None:

@@ -20,6 +20,7 @@ LAYERS = {
     "plots": 6,
     "reports": 6,
     "anomalies": 5,
+    "asking": 5,
     "codes": 5,
     "comparison": 5,
     "exporting": 5,

@@ -175,3 +175,18 @@ def test_names_are_no_formulas(tmp_path: Path) -> None:
     assert saved(plots.comparison(Comparison(name, [one, other], {"n": 10})), tmp_path)
     bins = [Bin(3, 2.0, 2.1, 1.9, 2.3)]
     assert saved(plots.calibration({name: bins, "other": bins}), tmp_path)
+
+
+def test_steps_have_one_colour_a_series_and_leave_out_what_is_not_known(tmp_path: Path) -> None:
+    nothing = [np.nan, np.nan, np.nan]
+    panels = {
+        "RMSE": {"ranks": nothing, "mf": [1.1, 1.0, 0.9]},
+        "NDCG": {"ranks": [0.1, 0.2, 0.3], "mf": [0.2, 0.2, 0.2]},
+    }
+    figure = plots.steps(panels, ["0", "1", "all"], x="ratings")
+    upper, lower = figure.axes
+    assert [line.get_ydata().tolist() for line in upper.lines] == [[1.1, 1.0, 0.9]]
+    assert upper.lines[0].get_color() == lower.lines[1].get_color() != lower.lines[0].get_color()
+    assert [label.get_text() for label in lower.get_xticklabels()] == ["0", "1", "all"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["ranks", "mf"]
+    figure.savefig(tmp_path / "steps.png")

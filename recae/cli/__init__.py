@@ -8,6 +8,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from recae.cli.asking import ask
 from recae.cli.comparing import compare, leaderboard, ui
 from recae.cli.data import data_fetch, data_info, data_list
 from recae.cli.judging import evaluate, leak
@@ -32,6 +33,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     recommend,
     similar,
     export,
+    ask,
     anomalies,
     compare,
     leaderboard,

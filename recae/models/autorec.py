@@ -369,6 +369,13 @@ class AutoRec(Family):
         learned = self._get()
         return np.where(learned.item_known[:, None], learned.item_vectors, np.float32(0))
 
+    def user_spread(self) -> Floats:
+        """[K + 1, K + 1]: covariance of the training users' codes and, in the last row and column,
+        biases, in quarters of the scale: how far apart people are."""
+        learned = self._get()
+        people = np.column_stack([learned.user_vectors, learned.user_bias])
+        return np.cov(people, rowvar=False, ddof=0).astype(np.float32)
+
     def _user_offset(self, own: Ratings) -> Floats:
         """[U]: what was subtracted before learning, the items' part apart."""
         match self.baseline:

@@ -487,6 +487,13 @@ class RankingRecommender(Recommender):
     def _stars_at(self, history: Ratings, places: Places) -> Floats:
         return self.fitted.baseline.stars_at(history, places.users, places.items)
 
+    def _or_popular(self, scores: Floats) -> Floats:
+        """The scores [U, N], in their place; where a user's are all equal, because nothing is known
+        that the model reads, the share of the training users who rated each item."""
+        silent = scores.min(axis=1) == scores.max(axis=1)
+        scores[silent] = self.fitted.item_counts / len(self.fitted.users)
+        return scores
+
 
 def _coding(features: Features | None, ids: Ids) -> Coding | None:
     """Learned from the rows of `ids` alone. Raises DataError."""

@@ -192,6 +192,16 @@ class Blend(Recommender):
         """[N, K]: the codes of the model's items."""
         return self._encodes.encode_items()
 
+    def user_spread(self) -> Floats:
+        """[K + 1, K + 1]: how far apart people are, by the model of the stars. Raises DataError
+        where that has no codes."""
+        stars = self._get().stars
+        if not isinstance(stars, AutoRec):
+            raise DataError(
+                f"the stars of this blend are a {type(stars).__name__}'s, without codes"
+            )
+        return stars.user_spread()
+
     @property
     def _encodes(self) -> Encodes:
         learned = self._get()

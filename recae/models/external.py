@@ -82,6 +82,9 @@ class _Implicit(RankingRecommender, FactorRecommender):
         assert self._items is not None
         return self._items
 
+    def scores(self, history: Ratings) -> Floats:
+        return self._or_popular(super().scores(history))
+
     def _likes(self, history: Ratings) -> sparse.csr_matrix:
         """[U, N]: 1 at every like. implicit wants scipy's older matrix type."""
         return sparse.csr_matrix(history.liked(self.liked_from).mask)

@@ -154,7 +154,7 @@ class EASE(_ItemItem, RankingRecommender):
         return cls(**_DENOISING | settings)
 
     def scores(self, history: Ratings) -> Floats:
-        return np.asarray(self._inputs(self._own(history)) @ self.weights)
+        return self._or_popular(np.asarray(self._inputs(self._own(history)) @ self.weights))
 
     def _inputs(self, history: Ratings) -> sparse.csr_array:
         """[U, N]: 1 at every like; [U, 2 N] with what was rated."""
