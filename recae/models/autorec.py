@@ -37,6 +37,9 @@ from recae.models.kernel import Process, Users
 from recae.models.levels import Levels, Spread, levels_of
 from recae.models.places import Places
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
+from recae.models.starting import begin
+from recae.models.updating import old_places, same_levels, steps_of
+from recae.nn.carrying import carry
 from recae.nn.heads import Nade
 from recae.nn.network import Network
 from recae.nn.pretraining import machines, stages
@@ -89,6 +92,9 @@ class AutoRec(Family):
 
     # --- learning
 
+    def steps_of_update(self, share: float) -> int:
+        return steps_of(self.training, share)
+
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
         if self.head == "ordinal":
@@ -101,6 +107,8 @@ class AutoRec(Family):
             network = self._network(
                 len(fitted.users), len(fitted.items), self._shares(train_on)
             ).to(device)
+            if lesson.past is not None:
+                self._carry(network, lesson)
             seen = self._seen(train_on, device, items_too=True)
             timed = np.zeros(0, np.uint64)
             if self._users_by_times:
@@ -144,11 +152,15 @@ class AutoRec(Family):
     ) -> Network | None:
         """The network that predicts, by way of its layers where they are pre-trained."""
         report = None if lesson.report is None else self._in_stars(lesson.report)
-        if self.pretraining == "none":
+        past = lesson.past
+        training = self.training if past is None else past.training(self.training)
+        if training is None:
+            return network.eval()
+        if self.pretraining == "none" or past is not None:
             return train(
                 network,
                 seen,
-                self.training,
+                training,
                 validate=validate,
                 report=report,
                 resume=lesson.resume,
@@ -162,9 +174,23 @@ class AutoRec(Family):
         fit_in_a_row([*before, whole], report, lesson.resume)
         return network.eval()
 
+    def _carry(self, network: Network, lesson: Lesson) -> None:
+        """Begin with what an earlier network of the same settings learned."""
+        assert lesson.past is not None
+        before = cast(AutoRec, lesson.past.model)
+        carried = dict(old_places(lesson.fitted, before.fitted))
+        old = before._get().network
+        if isinstance(network.head, Nade) and isinstance(old.head, Nade):
+            levels = same_levels(numpy_of(network.head.levels), numpy_of(old.head.levels))
+            carried["levels"] = torch.from_numpy(levels)
+        carry(old, network, carried)
+        begin(self, before, network, lesson.train)
+
     def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,
         as it would without levels."""
+        if lesson.past is not None and self._keeps_levels(lesson):
+            return
         train_on = lesson.train
         stars, aside = levels_of(train_on), lesson.rng.spawn(1)[0]
         share = min(_HIDDEN, _MOST_HIDDEN / len(train_on))
@@ -183,6 +209,19 @@ class AutoRec(Family):
         found = Levels.of_state(kept, rest.baseline)
         found = replace(found, spread=Spread.of(train_on, lesson.fitted.baseline))
         self.restore(network | found.state())
+
+    def _keeps_levels(self, lesson: Lesson) -> bool:
+        """Goes on with the levels that there are, unless there are stars that none of them is."""
+        assert lesson.past is not None
+        levels = cast(AutoRec, lesson.past.model)._get().levels
+        assert levels is not None
+        if (same_levels(levels_of(lesson.train, least=1), levels.stars) < 0).any():
+            return False
+        plain = Fit(replace(self, head="stars"), lesson, lambda model: model.state())
+        spread = Spread.of(lesson.train, lesson.fitted.baseline)
+        network = plain.run(lesson.report, lesson.resume)
+        self.restore(network | replace(levels, spread=spread).state())
+        return True
 
     def _encoded(
         self, network: Network, seen: Seen, timed_digests: NDArray[np.uint64], *, kernel: bool

@@ -50,7 +50,8 @@ class Fit:
 
     @property
     def steps(self) -> int:
-        return self.model.steps
+        past = self.lesson.past
+        return self.model.steps if past is None else self.model.steps_of_update(past.share)
 
     def recall(self, kept: Arrays) -> None:
         """Nothing: what was kept is for whom the fits are."""
