@@ -184,7 +184,7 @@ class AutoRec(Family):
             levels = same_levels(numpy_of(network.head.levels), numpy_of(old.head.levels))
             carried["levels"] = torch.from_numpy(levels)
         carry(old, network, carried)
-        begin(self, before, network, lesson.train)
+        begin(self, before, network, lesson.train, trained=lesson.past.share > 0)
 
     def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,

@@ -152,6 +152,7 @@ class Recommender(ABC):
         Raises NotFittedError, DataError for a table without ratings or on another scale, ValueError
         for a share outside 0 to 1.
         """
+        ratings = ratings if isinstance(ratings, Ratings) else load(ratings)
         own = checked(ratings, self.fitted, share)
         updated = self.fresh(grown(Fitted.of(own), self.fitted))
         past = Past(self, share)

@@ -25,11 +25,20 @@ if TYPE_CHECKING:
     from recae.models.autorec import AutoRec
 
 
-def begin(model: AutoRec, before: AutoRec, network: Network, train: Ratings) -> None:
-    """Rows of users whose history is not the one learned from, and of items that are new."""
+def begin(
+    model: AutoRec, before: AutoRec, network: Network, train: Ratings, *, trained: bool
+) -> None:
+    """Rows of users and of items that are new.
+
+    trained: it goes on learning, and what was learned of a user is a better start than what the
+        half-step makes of a history with a few more ratings. Else nothing but that half-step tells
+        anything of those, and users with other histories than before begin like new ones.
+    """
     users, items = _table(network.rows), _table(network.columns)
     if users is not None:
-        _begin_users(users, before, train.over(before.fitted.items))
+        own = train.over(before.fitted.items)
+        at = before.fitted.users.find(own.users.values) if trained else before.known(own)
+        _begin_users(users, np.flatnonzero(at < 0), before, own)
     # Where predictions are bent there is no half-step to be solved for.
     if items is not None and not model._bent:
         new = np.flatnonzero(before.fitted.items.find(train.items.values) < 0)
@@ -37,14 +46,13 @@ def begin(model: AutoRec, before: AutoRec, network: Network, train: Ratings) -> 
             _begin_items(items, new, model, before, train)
 
 
-def _begin_users(table: Table, before: AutoRec, own: Ratings) -> None:
-    changed = np.flatnonzero(before.known(own) < 0)
-    theirs = own.take_users(changed)
+def _begin_users(table: Table, new: Rows, before: AutoRec, own: Ratings) -> None:
+    theirs = own.take_users(new)
     expected = before._expected(theirs)
     folded = before._half_step(theirs, expected)
     old = _table(before._get().network.rows)
     assert old is not None
-    _put(table, changed, old, folded.vectors - expected.vectors, folded.bias - expected.bias)
+    _put(table, new, old, folded.vectors - expected.vectors, folded.bias - expected.bias)
 
 
 def _begin_items(

@@ -6,7 +6,6 @@ is not kept in models, so a short training begins with a lower rate than a fit.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 SHARE: Final = 0.25
 """Of the steps of a fit; on inner splits more gave nothing (docs/updating.md)."""
-_RATE: Final = float(os.environ.get("RATE", "0.5"))
+RATE = 0.5
 """The highest learning rate, as a share of that of a fit."""
 
 
@@ -42,7 +41,7 @@ class Past(NamedTuple):
         steps = steps_of(settings, self.share)
         if not steps:
             return None
-        rate = _RATE * settings.learning_rate
+        rate = RATE * settings.learning_rate
         # Penalties have risen to their full weight already.
         return replace(settings, steps=steps, learning_rate=rate, warmup=0.0)
 

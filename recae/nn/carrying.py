@@ -6,7 +6,6 @@ carried as it is. Buffers are not learned, and not carried.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -46,22 +45,14 @@ def axes_of(learner: Learner) -> Axes:
 def carry(old: Learner, new: Learner, places: Places) -> None:
     """Put what `old` learned where it belongs in `new`, a network of the same settings.
 
-    Weights of what is new are those of the mean of the old: nothing is known of it yet.
+    Weights of what is new are the mean of those of the old: nothing is known of it yet.
     """
     named, learned = axes_of(new), dict(old.named_parameters())
     with torch.no_grad():
         for name, parameter in new.named_parameters():
-            if name not in learned:
-                continue
-            before = parameter.clone()
-            parameter.copy_(_carried(learned[name], named.get(name, ()), places))
-            mode = os.environ.get("NEWROWS", "mean")
-            if mode != "mean":
-                for d, axis in enumerate(named.get(name, ())):
-                    if axis is not None:
-                        at = (places[axis] < 0).nonzero()[:, 0]
-                        src = before if mode == "start" else torch.zeros_like(before)
-                        parameter.index_copy_(d, at, src.index_select(d, at))
+            # Side data that were not there before are read by weights that are not there either.
+            if name in learned:
+                parameter.copy_(_carried(learned[name], named.get(name, ()), places))
 
 
 def _carried(weights: Tensor, axes: tuple[Axis | None, ...], places: Places) -> Tensor:
