@@ -24,10 +24,10 @@ import copy
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ from recae.splits import Holdout, Split
 HERE: Final = Path(__file__).parent
 NEW: Final = "new"
 LIST: Final = 10
+T = TypeVar("T")
 COLUMNS: Final = ("RMSE", "from anew", "top 10", "seconds")
 
 
@@ -96,7 +97,7 @@ class Trial:
         return Answer.of(own, self.split.test, self.split.train, seconds)
 
 
-def timed(work):  # type: ignore[no-untyped-def]
+def timed(work: Callable[[], T]) -> tuple[T, float]:
     """What it gives, and the seconds it takes."""
     began = time.perf_counter()
     return work(), time.perf_counter() - began
@@ -119,7 +120,7 @@ def known(train: Ratings, what: str, rng: np.random.Generator) -> Ratings:
 def main() -> None:
     """Print a table for each case, each when it is known."""
     given = _parser().parse_args()
-    recipe = read_recipe(given.recipe, ["split.validation=0"] if given.drawn else [])
+    recipe = read_recipe(given.recipe, ["split.validation=0"])
     (model,) = [model for model in recipe.models if model.kind == given.model]
     split = recipe.split.split(recipe.data.load(), recipe.data)
     if given.inner:

@@ -2,8 +2,8 @@
 
     p_u = mean + half-step of u around it,    q_i = mean + half-step of i around it
 
-A half-step is that of ALS, `recae.models.ridge`; of users it is the one by which a table's new users
-are predicted, so that an update without any step says of them what the model before says.
+A half-step is that of ALS, `recae.models.ridge`; of users it is the one by which new users of a
+table are predicted, so that an update without any step says of them what the model before says.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recae.errors import DataError
 from recae.features import Coding, NumberCode
 from recae.ids import Ids, Rows
+from recae.nn.axes import Axis
 from recae.nn.carrying import Places
 from recae.nn.training import Training
 from recae.ratings import Ratings
@@ -99,7 +100,7 @@ def _grown(coding: Coding | None, before: Coding | None) -> Coding | None:
 
 def old_places(fitted: Fitted, before: Fitted) -> Places:
     """Where users, items and columns of side data were."""
-    found = {
+    found: dict[Axis, Rows] = {
         "rows": before.users.find(fitted.users.values),
         "columns": before.items.find(fitted.items.values),
         "row_side": _same_names(fitted.user_coding, before.user_coding),
