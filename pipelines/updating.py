@@ -135,10 +135,9 @@ def main() -> None:
             for name, answer in answers(trial, old, given):
                 cases[case][name].append(_compared(answer, anew, split.test))
         if given.again:
-            for name, answer in in_a_row(trial, given):
-                cases[f"0.9, in {given.again} steps"][name].append(
-                    _compared(answer, anew, split.test)
-                )
+            case = f"0.9, then {given.again} updates"
+            for name, answer in in_a_row(trial, given.again):
+                cases[case][name].append(_compared(answer, anew, split.test))
         for rows in cases.values():
             rows["trained anew"].append(_compared(anew, anew, split.test))
             rows["trained anew, another seed"].append(_compared(yardstick, anew, split.test))
@@ -146,9 +145,7 @@ def main() -> None:
         print(f"\n(after seed {seed})\n", flush=True)
 
 
-def answers(
-    trial: Trial, old: Ratings, given: argparse.Namespace
-) -> Iterator[tuple[str, Answer]]:
+def answers(trial: Trial, old: Ratings, given: argparse.Namespace) -> Iterator[tuple[str, Answer]]:
     """Of the old model and its updates, by name."""
     train, test = trial.split.train, trial.split.test
     model, seconds = timed(lambda: trial.fitted(old, 2))
@@ -163,15 +160,15 @@ def answers(
             yield f"update, {share:.0%}{named}", trial.updated(model, [train], share)
 
 
-def in_a_row(trial: Trial, given: argparse.Namespace) -> Iterator[tuple[str, Answer]]:
-    """The old model with 90 %, and the rest piece by piece."""
+def in_a_row(trial: Trial, count: int) -> Iterator[tuple[str, Answer]]:
+    """The old model with 90 %, and the rest in so many pieces."""
     train, rng = trial.split.train, trial.rng(5)
     drawn = rng.random(len(train))
-    pieces = 0.9 + 0.1 * np.arange(given.again + 1) / given.again
+    pieces = 0.9 + 0.1 * np.arange(count + 1) / count
     first, *tables = (present(train.keep(drawn < share)) for share in pieces)
     model = trial.fitted(first, 2)
-    for share in given.shares:
-        yield f"{given.again} updates, {share:.0%} each", trial.updated(model, tables, share)
+    for share in (0.0, updating.SHARE):
+        yield f"updates, {share:.0%} each", trial.updated(model, tables, share)
 
 
 def _compared(answer: Answer, anew: Answer, test: Holdout) -> list[float]:

@@ -15,6 +15,8 @@ from recae.cli.similar import similar
 from recae.cli.tracked import track_delete, track_list, track_register, track_sync
 from recae.cli.training import train, tune
 from recae.cli.using import anomalies, export, plot_latent, recommend
+from recae.cli.updating import update
+from recae.cli.using import anomalies, plot_latent, recommend
 from recae.errors import RecaeError
 
 app = typer.Typer(
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     train,
+    update,
     evaluate,
     leak,
     tune,

@@ -178,6 +178,12 @@ class AutoRec(Family):
         """Begin with what an earlier network of the same settings learned."""
         assert lesson.past is not None
         before = cast(AutoRec, lesson.past.model)
+        for of, now, then in zip(("users", "items"), self._codings, before._codings, strict=True):
+            if then is not None and now is None:
+                raise DataError(
+                    f"the model reads side data of {of}, and these ratings have none: bring them "
+                    f"along by with_features({of}=...), or fit a new model"
+                )
         carried = dict(old_places(lesson.fitted, before.fitted))
         old = before._get().network
         if isinstance(network.head, Nade) and isinstance(old.head, Nade):
@@ -211,7 +217,8 @@ class AutoRec(Family):
         self.restore(network | found.state())
 
     def _keeps_levels(self, lesson: Lesson) -> bool:
-        """Goes on with the levels that there are, unless there are stars that none of them is."""
+        """Goes on with the levels that there are, unless there are stars that none of them is: then
+        only the network can, and levels are learned anew."""
         assert lesson.past is not None
         levels = cast(AutoRec, lesson.past.model)._get().levels
         assert levels is not None

@@ -55,9 +55,7 @@ def _begin_users(table: Table, new: Rows, before: AutoRec, own: Ratings) -> None
     _put(table, new, old, folded.vectors - expected.vectors, folded.bias - expected.bias)
 
 
-def _begin_items(
-    table: Table, new: Rows, model: AutoRec, before: AutoRec, train: Ratings
-) -> None:
+def _begin_items(table: Table, new: Rows, model: AutoRec, before: AutoRec, train: Ratings) -> None:
     own = train.over(before.fitted.items)
     users = before._users(own)
     old = _table(before._get().network.columns)
