@@ -1,4 +1,4 @@
-"""Models that go on learning: what is new enters, what was learned stays, mistakes change nothing."""
+"""Models that go on learning: what is new enters, what was learned stays, mistakes harm nothing."""
 
 from __future__ import annotations
 
@@ -145,6 +145,21 @@ def test_a_table_with_fewer_different_stars_is_read_on_the_models_scale() -> Non
     middle = ratings.keep((ratings.stars > 1) & (ratings.stars < 5))
     model.update(replace(middle, scale=(1.5, 4.5)), rng=rng())
     assert model.fitted.scale == (1, 5)
+
+
+def test_a_frame_is_read_like_ratings() -> None:
+    pd = pytest.importorskip("pandas")
+    model, ratings = fitted("autorec-dual"), world()
+    frame = pd.DataFrame(
+        {
+            "user": ratings.users.values[ratings.rows],
+            "item": ratings.items.values[ratings.columns],
+            "rating": ratings.stars,
+            "time": ratings.times,
+        }
+    )
+    by_frame = copy(model).update(frame, rng=rng()).predict(ratings)
+    np.testing.assert_array_equal(by_frame, model.update(ratings, rng=rng()).predict(ratings))
 
 
 # --- side data

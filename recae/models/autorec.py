@@ -38,8 +38,7 @@ from recae.models.levels import Levels, Spread, levels_of
 from recae.models.places import Places
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
 from recae.models.starting import begin
-from recae.models.updating import old_places, same_levels, steps_of
-from recae.nn.carrying import carry
+from recae.models.updating import same_levels, schedule, steps_of
 from recae.nn.heads import Nade
 from recae.nn.network import Network
 from recae.nn.pretraining import machines, stages
@@ -108,7 +107,7 @@ class AutoRec(Family):
                 len(fitted.users), len(fitted.items), self._shares(train_on)
             ).to(device)
             if lesson.past is not None:
-                self._carry(network, lesson)
+                begin(self, network, lesson)
             seen = self._seen(train_on, device, items_too=True)
             timed = np.zeros(0, np.uint64)
             if self._users_by_times:
@@ -152,11 +151,10 @@ class AutoRec(Family):
     ) -> Network | None:
         """The network that predicts, by way of its layers where they are pre-trained."""
         report = None if lesson.report is None else self._in_stars(lesson.report)
-        past = lesson.past
-        training = self.training if past is None else past.training(self.training)
+        training = schedule(self.training, lesson.past)
         if training is None:
             return network.eval()
-        if self.pretraining == "none" or past is not None:
+        if self.pretraining == "none" or lesson.past is not None:
             return train(
                 network,
                 seen,
@@ -173,24 +171,6 @@ class AutoRec(Family):
         whole = Pass(network, lambda: seen, self.training, validate=validate, whole=True)
         fit_in_a_row([*before, whole], report, lesson.resume)
         return network.eval()
-
-    def _carry(self, network: Network, lesson: Lesson) -> None:
-        """Begin with what an earlier network of the same settings learned."""
-        assert lesson.past is not None
-        before = cast(AutoRec, lesson.past.model)
-        for of, now, then in zip(("users", "items"), self._codings, before._codings, strict=True):
-            if then is not None and now is None:
-                raise DataError(
-                    f"the model reads side data of {of}, and these ratings have none: bring them "
-                    f"along by with_features({of}=...), or fit a new model"
-                )
-        carried = dict(old_places(lesson.fitted, before.fitted))
-        old = before._get().network
-        if isinstance(network.head, Nade) and isinstance(old.head, Nade):
-            levels = same_levels(numpy_of(network.head.levels), numpy_of(old.head.levels))
-            carried["levels"] = torch.from_numpy(levels)
-        carry(old, network, carried)
-        begin(self, before, network, lesson.train, trained=lesson.past.share > 0)
 
     def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,

@@ -129,7 +129,7 @@ class Recommender(ABC):
 
     def update(
         self,
-        ratings: Ratings,
+        ratings: Ratings | pd.DataFrame,
         *,
         share: float = SHARE,
         validation: Holdout | None = None,
@@ -140,17 +140,16 @@ class Recommender(ABC):
 
         Models that are trained step by step (the family, multinomial autoencoders, the RBM, and
         ensembles of them) go on from what they have learned; all others are fitted anew, which for
-        closed forms is exact and quick. New users and items get places of their own, and what is
-        not in `ratings` is no longer in the model. After a mistake or a training that diverged the
-        model is what it was.
+        closed forms is exact. New users and items get places of their own, and what is not in
+        `ratings` is no longer in the model. Where an update fails, the model is what it was.
 
         ratings: the whole table as it is now, because models keep no data.
         share: steps, as a share of those of a fit, from 0 to 1. 0: nothing is trained, and what is
             new is encoded or folded in, at once.
         validation, rng, on_epoch: as for `fit`.
 
-        Raises NotFittedError, DataError for a table without ratings or on another scale, ValueError
-        for a share outside 0 to 1.
+        Raises NotFittedError; DataError for a table without ratings, on another scale, or of nobody
+        and nothing that the model knows; ValueError for a share outside 0 to 1.
         """
         ratings = ratings if isinstance(ratings, Ratings) else load(ratings)
         own = checked(ratings, self.fitted, share)

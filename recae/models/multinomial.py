@@ -30,7 +30,7 @@ from recae.models.bridge import (
     structure,
     weights_of,
 )
-from recae.models.updating import old_places, steps_of
+from recae.models.updating import old_places, schedule, steps_of
 from recae.nn.activations import Activation
 from recae.nn.carrying import carry
 from recae.nn.encoders import Dense, Encoder, Reads, Variational
@@ -125,9 +125,8 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
         with seeded(lesson.rng, device):
             network = self._new_network().to(device)
             _start_at_popularity(network.columns, likes)
-            training: Training | None = self.training
+            training = schedule(self.training, lesson.past)
             if lesson.past is not None:
-                training = lesson.past.training(self.training)
                 self._carry(network, lesson)
             if training is None:
                 self._network = network.eval()

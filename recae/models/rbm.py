@@ -32,7 +32,7 @@ from recae.models.bridge import (
 )
 from recae.models.levels import MOST_LEVELS
 from recae.models.places import Places
-from recae.models.updating import old_places, same_levels, steps_of
+from recae.models.updating import old_places, same_levels, schedule, steps_of
 from recae.nn.carrying import carry
 from recae.nn.rbm import LevelMachine
 from recae.nn.sides import Seen
@@ -124,9 +124,8 @@ class RBM(Recommender):
         with seeded(lesson.rng, device):
             rates = _log_rates(lesson.train, self._levels)
             machine = self._machine(torch.from_numpy(rates)).to(device)
-            training: Training | None = self.training
+            training = schedule(self.training, lesson.past)
             if lesson.past is not None:
-                training = lesson.past.training(self.training)
                 self._carry(machine, lesson)
             if training is None:
                 finish(machine.eval())

@@ -37,14 +37,16 @@ class Past(NamedTuple):
     share: float
     """Of the steps of a fit."""
 
-    def training(self, settings: Training) -> Training | None:
-        """What is left of a schedule; None where nothing is to be trained."""
-        steps = steps_of(settings, self.share)
-        if not steps:
-            return None
-        rate = RATE * settings.learning_rate
-        # Penalties have risen to their full weight already.
-        return replace(settings, steps=steps, learning_rate=rate, warmup=0.0)
+
+def schedule(settings: Training, past: Past | None) -> Training | None:
+    """Of a fit, or of an update; None where nothing is to be trained."""
+    if past is None:
+        return settings
+    steps = steps_of(settings, past.share)
+    if not steps:
+        return None
+    # Penalties have risen to their full weight already.
+    return replace(settings, steps=steps, learning_rate=RATE * settings.learning_rate, warmup=0.0)
 
 
 def steps_of(settings: Training, share: float) -> int:
