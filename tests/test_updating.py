@@ -16,6 +16,7 @@ from recae.features import Features, NumberCode
 from recae.ids import Ids
 from recae.metrics import rmse
 from recae.models import AutoRec, Average, MultinomialAutoencoder, Recommender, Stack, load_model
+from recae.models.blend import Blend
 from recae.models.linear import Bias
 from recae.nn.encoders import Ordinal
 from recae.nn.training import Progress, Training
@@ -264,6 +265,19 @@ def test_members_go_on_and_a_stack_keeps_its_weights() -> None:
     np.testing.assert_allclose(
         average._get().members[0].predict(ratings), alone.predict(ratings), atol=1e-6
     )
+
+
+def test_a_blend_keeps_what_was_learned_of_hidden_ratings() -> None:
+    ratings = world()
+    early = present(ratings.keep(rng(1).random(len(ratings)) < 0.8))
+    steps: list[tuple[int, int]] = []
+    blend = make("blend").fit(early, rng=rng())
+    assert isinstance(blend, Blend)
+    before = blend._get()
+    blend.update(ratings, rng=rng(), on_epoch=lambda p: steps.append((p.step, p.steps)))
+    assert steps[-1] == (6, 6)
+    assert (blend.weight, blend._get().reach) == (before.weight, before.reach)
+    assert blend.recommend(ratings, 5).items.shape == (40, 5)
 
 
 def test_a_new_item_is_ranked_by_how_much_it_is_liked() -> None:

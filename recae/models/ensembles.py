@@ -20,9 +20,8 @@ from recae import splits
 from recae.errors import DataError
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Floats, Lesson, Recommender
-from recae.models.fits import Arrays, Fit, fit_in_a_row, prefixed, under
+from recae.models.fits import Arrays, Fit, fit_in_a_row, fits_of, prefixed, under
 from recae.models.places import Places
-from recae.models.updating import Past
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -66,20 +65,10 @@ class _Ensemble(Recommender):
         lesson: Lesson,
         keep: Callable[[Recommender], Arrays] = lambda model: model.state(),
     ) -> list[Fit]:
-        """Of every member to the lesson's ratings, with randomness of its own."""
-        parts = self._parts()
-        rngs, past = lesson.rng.spawn(len(parts)), self._pasts(lesson)
-        return [
-            Fit(part, Lesson(lesson.train, lesson.fitted, own, past=its), keep)
-            for part, own, its in zip(parts, rngs, past, strict=True)
-        ]
-
-    def _pasts(self, lesson: Lesson) -> list[Past | None]:
-        """Where each member goes on from."""
-        if lesson.past is None:
-            return [None] * len(self._parts())
-        before = cast(_Ensemble, lesson.past.model)._get()
-        return [Past(member, lesson.past.share) for member in before.members]
+        """Of every member, going on from what it was where the lesson has a past."""
+        past = lesson.past
+        before = () if past is None else cast(_Ensemble, past.model)._get().members
+        return fits_of(self._parts(), lesson, before, keep)
 
     def steps_of_update(self, share: float) -> int:
         return sum(part.steps_of_update(share) for part in self._parts())
