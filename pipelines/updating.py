@@ -24,10 +24,10 @@ import copy
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ HERE: Final = Path(__file__).parent
 NEW: Final = "new"
 LIST: Final = 10
 T = TypeVar("T")
+Table: TypeAlias = dict[str, dict[str, list[list[float]]]]
+"""By case and name of a row, of each seed what stands in the columns."""
 COLUMNS: Final = ("RMSE", "from anew", "top 10", "seconds")
 
 
@@ -118,7 +120,7 @@ def known(train: Ratings, what: str, rng: np.random.Generator) -> Ratings:
 
 
 def main() -> None:
-    """Print a table for each case, each when it is known."""
+    """Print the table; meanwhile, rows as they are known, to stderr."""
     given = _parser().parse_args()
     recipe = read_recipe(given.recipe, ["split.validation=0"])
     (model,) = [model for model in recipe.models if model.kind == given.model]
@@ -126,23 +128,21 @@ def main() -> None:
     if given.inner:
         split = splits.random(split.train, test=0.1, rng=np.random.default_rng(1))
     split = Split(present(split.train), None, split.test)
-    cases: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
+    cases: Table = defaultdict(lambda: defaultdict(list))
     for seed in given.seeds:
         trial = Trial(model, split, seed)
-        anew, yardstick = trial.anew(0), trial.anew(1)
+        anew = trial.anew(0)
+
+        def keep(case: str, found: Iterable[tuple[str, Answer]], anew: Answer = anew) -> None:
+            for name, answer in found:
+                cases[case][name].append(_compared(f"{case}, {name}", answer, anew, split.test))
+
         for case in given.known:
-            old = known(split.train, case, trial.rng(4))
-            for name, answer in answers(trial, old, given):
-                cases[case][name].append(_compared(answer, anew, split.test))
+            keep(case, answers(trial, known(split.train, case, trial.rng(4)), given))
         if given.again:
-            case = f"0.9, then {given.again} updates"
-            for name, answer in in_a_row(trial, given.again):
-                cases[case][name].append(_compared(answer, anew, split.test))
-        for rows in cases.values():
-            rows["trained anew"].append(_compared(anew, anew, split.test))
-            rows["trained anew, another seed"].append(_compared(yardstick, anew, split.test))
-        show(cases)
-        print(f"\n(after seed {seed})\n", flush=True)
+            keep(f"0.9, then {given.again} updates", in_a_row(trial, given.again))
+        keep("all", [("trained anew", anew), ("trained anew, another seed", trial.anew(1))])
+    show(cases)
 
 
 def answers(trial: Trial, old: Ratings, given: argparse.Namespace) -> Iterator[tuple[str, Answer]]:
@@ -171,24 +171,29 @@ def in_a_row(trial: Trial, count: int) -> Iterator[tuple[str, Answer]]:
         yield f"updates, {share:.0%} each", trial.updated(model, tables, share)
 
 
-def _compared(answer: Answer, anew: Answer, test: Holdout) -> list[float]:
-    return [
+def _compared(name: str, answer: Answer, anew: Answer, test: Holdout) -> list[float]:
+    values = [
         rmse(test.target.stars, answer.stars),
         float(np.abs(answer.stars - anew.stars).mean()),
         float(np.nanmean(overlap(answer.lists, anew.lists))),
         answer.seconds,
     ]
+    print(f"{name}: {_told(values)}", file=sys.stderr, flush=True)
+    return values
 
 
-def show(cases: dict[str, dict[str, list[list[float]]]]) -> None:
+def _told(values: list[float]) -> str:
+    error, difference, lists, seconds = values
+    return f"{error:.4f} | {difference:.3f} | {lists:.2f} | {seconds:.1f}"
+
+
+def show(cases: Table) -> None:
     """Means over the seeds so far."""
     print(f"| known | model | {' | '.join(COLUMNS)} |")
     print(f"|---|---|{'---|' * len(COLUMNS)}")
     for case, rows in cases.items():
         for name, values in rows.items():
-            error, difference, lists, seconds = np.mean(values, axis=0)
-            numbers = f"{error:.4f} | {difference:.3f} | {lists:.2f} | {seconds:.1f}"
-            print(f"| {case} | {name} | {numbers} |")
+            print(f"| {case} | {name} | {_told(np.mean(values, axis=0).tolist())} |")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -74,8 +74,9 @@ def fits_of(
 
     before: fitted members that they go on from, where the lesson has a past; else none.
     """
-    share = 0.0 if lesson.past is None else lesson.past.share
-    pasts = [Past(member, share) for member in before] or [None] * len(members)
+    pasts: list[Past | None] = [None] * len(members)
+    if lesson.past is not None:
+        pasts = [Past(member, lesson.past.share) for member in before]
     return [
         Fit(member, Lesson(lesson.train, lesson.fitted, rng, past=past), keep)
         for member, rng, past in zip(members, lesson.rng.spawn(len(members)), pasts, strict=True)
