@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import updating as pipeline
 
 from recae.cli import main
 from recae.errors import DataError
@@ -299,17 +300,7 @@ def test_the_command_saves_a_model_that_knows_more(tmp_path: Path, capsys: Any) 
     ratings = world()
     early = present(ratings.keep((ratings.rows != 3) & (ratings.columns != 17)))
     AutoRec.dual(k=4, training=QUICK).fit(early, rng=rng()).save(tmp_path / "old")
-    lines = [
-        f"{u},{i},{s}"
-        for u, i, s in zip(
-            ratings.users.values[ratings.rows],
-            ratings.items.values[ratings.columns],
-            ratings.stars,
-            strict=True,
-        )
-    ]
-    table = tmp_path / "ratings.csv"
-    table.write_text("\n".join(["user,item,rating", *lines]), "utf-8")
+    table = written(ratings, tmp_path / "ratings.csv")
     code, out, err = run(
         capsys, "update", tmp_path / "old", "--data", table, "--save", tmp_path / "new"
     )
@@ -326,6 +317,52 @@ def test_the_command_saves_a_model_that_knows_more(tmp_path: Path, capsys: Any) 
     assert code == 2
     assert "holds no ratings: name them with --data" in err
     assert load_model(tmp_path / "old").fitted.users == Ids(early.users.values)
+
+
+# --- the measurement
+
+
+def test_the_pipeline_measures_from_the_model_that_is_trained_anew(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = written(world(), tmp_path / "ratings.csv")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'''name = "updates"
+data = {{ source = "{table}", scale = [1, 5] }}
+split = {{ kind = "random", test = 0.2, seed = 0 }}
+[[model]]
+kind = "autorec-dual"
+k = 4
+training = {{ steps = 12, reports = 3 }}
+''',
+        "utf-8",
+    )
+    words = ["--seeds", "0", "1", "--known", "0.9", "new", "--shares", "0", "0.5", "--again", "2"]
+    monkeypatch.setattr("sys.argv", ["updating.py", str(recipe), *words])
+    pipeline.main()
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    updates = ["update, 0%", "update, 50%"]
+    of_case = ["old, as it is", "old, all ratings encoded", *updates]
+    assert [row[:2] for row in rows] == [
+        *(["0.9", name] for name in of_case),
+        *(["new", name] for name in of_case),
+        ["0.9, then 2 updates", "updates, 0% each"],
+        ["0.9, then 2 updates", "updates, 25% each"],
+        ["all", "trained anew"],
+        ["all", "trained anew, another seed"],
+    ]
+    far = {(row[0], row[1]): float(row[3]) for row in rows}
+    assert far["all", "trained anew"] == 0
+    assert all(0 < value < 2 for key, value in far.items() if key != ("all", "trained anew"))
+
+
+def written(ratings: Ratings, path: Path) -> Path:
+    """As a file."""
+    users, items = ratings.users.values[ratings.rows], ratings.items.values[ratings.columns]
+    lines = [f"{u},{i},{s}" for u, i, s in zip(users, items, ratings.stars, strict=True)]
+    path.write_text("\n".join(["user,item,rating", *lines]), "utf-8")
+    return path
 
 
 def run(capsys: Any, *words: object) -> tuple[int, str, str]:
