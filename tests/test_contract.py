@@ -348,8 +348,7 @@ def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model-False", "model-True"]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25])
-@pytest.mark.parametrize("text_ids", [False, True])
+@pytest.mark.parametrize(("text_ids", "share"), [(False, 0.0), (True, 0.25)])
 def test_updated_with_more_ratings_a_new_user_and_new_items(
     name: str, text_ids: bool, share: float, tmp_path: Path
 ) -> None:
