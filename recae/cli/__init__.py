@@ -14,9 +14,8 @@ from recae.cli.judging import evaluate, leak
 from recae.cli.similar import similar
 from recae.cli.tracked import track_delete, track_list, track_register, track_sync
 from recae.cli.training import train, tune
-from recae.cli.using import anomalies, export, plot_latent, recommend
 from recae.cli.updating import update
-from recae.cli.using import anomalies, plot_latent, recommend
+from recae.cli.using import anomalies, export, plot_latent, recommend
 from recae.errors import RecaeError
 
 app = typer.Typer(
