@@ -316,6 +316,11 @@ def test_the_command_saves_a_model_that_knows_more(tmp_path: Path, capsys: Any) 
     code, _, err = run(capsys, "update", tmp_path / "old", "--save", tmp_path / "new")
     assert code == 2
     assert "holds no ratings: name them with --data" in err
+    code, _, err = run(
+        capsys, "update", tmp_path / "old", "--data", table, "--save", tmp_path / "ratings.csv"
+    )
+    assert code == 2
+    assert "--save takes a folder" in err
     assert load_model(tmp_path / "old").fitted.users == Ids(early.users.values)
 
 

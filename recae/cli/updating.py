@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recae.cli.shared import Columns, ModelRef, Source, data_recipe, named_model, terminal
+from recae.errors import RecaeError
 
 if TYPE_CHECKING:
     from recae.models import Fitted
@@ -33,6 +34,8 @@ def update(
 
     from recae.models.updating import SHARE
 
+    if save.exists() and not save.is_dir():
+        raise RecaeError(f"--save takes a folder, and {save} is a file")
     going_on = named_model(model)
     before = going_on.fitted
     ratings = data_recipe(model, data, columns).load()

@@ -1,7 +1,7 @@
 """Going on from a model that was fitted: what is carried over, and how long is trained.
 
-Users, items, categories and levels are found again by what they are called. The optimizer's memory
-is not kept in models, so a short training begins with a lower rate than a fit.
+Users, items, categories and levels are found again by what they are called. A short training begins
+with a lower rate than a fit, so as not to forget first what it starts from.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recae.models.base import Fitted, Recommender
 
 SHARE: Final = 0.25
-"""Of the steps of a fit; on inner splits more gave nothing (docs/updating.md)."""
+"""Of the steps of a fit; where a tenth is new, more gave nothing (docs/updating.md)."""
 RATE = 0.5
 """The highest learning rate, as a share of that of a fit."""
 
