@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def world(*, text_ids: bool = False) -> Ratings:
 
 RATINGS = world()
 SPLIT = random(RATINGS, test=0.2, validation=0.1, rng=np.random.default_rng(0))
+
+
+def present(ratings: Ratings) -> Ratings:
+    """Without users and items that have no rating."""
+    users = ratings.take_users(np.flatnonzero(ratings.user_counts))
+    return users.over(Ids(ratings.items.values[ratings.item_counts > 0]))
 
 
 def fitted(name: str, split: Split = SPLIT, seed: int = 3) -> Recommender:
@@ -343,6 +350,41 @@ def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model-False", "model-True"]
 
 
+@pytest.mark.parametrize(("text_ids", "share"), [(False, 0.0), (True, 0.25)])
+def test_updated_with_more_ratings_a_new_user_and_new_items(
+    name: str, text_ids: bool, share: float, tmp_path: Path
+) -> None:
+    """A place for each, finite and within the scale; savable; deterministic; and a copy of the
+    model before stays what it was."""
+    everything = world(text_ids=text_ids)
+    rng = np.random.default_rng(5)
+    early = rng.random(len(everything)) < 0.8
+    early &= (everything.rows != 3) & ~np.isin(everything.columns, [0, 17])
+    old = present(everything.keep(early))
+    model = make(name).fit(old, rng=np.random.default_rng(3))
+    before, saved = copy(model), model.save(tmp_path / "before")
+    expected = model.predict(old)
+
+    assert model.update(everything, share=share, rng=np.random.default_rng(4)) is model
+    assert model.fitted.users == everything.users
+    assert model.fitted.items == everything.items
+    assert model.params == before.params
+    np.testing.assert_array_equal(model.known(everything), np.arange(len(everything.users)))
+    stars = model.predict(everything)
+    assert stars.shape == (len(everything.users), len(everything.items))
+    assert np.isfinite(stars).all()
+    assert stars.min() >= 1
+    assert stars.max() <= 5
+    assert (model.recommend(everything, n=3).items >= 0).all()
+
+    again = load_model(model.save(tmp_path / "after"))
+    np.testing.assert_array_equal(again.predict(everything), stars)
+    elsewhere = load_model(saved).update(everything, share=share, rng=np.random.default_rng(4))
+    np.testing.assert_array_equal(elsewhere.predict(everything), stars)
+    assert before.fitted.items == old.items
+    np.testing.assert_array_equal(before.predict(old), expected)
+
+
 def test_unfitted_models_say_so(name: str, tmp_path: Path) -> None:
     model = make(name)
     for use in (
@@ -350,6 +392,7 @@ def test_unfitted_models_say_so(name: str, tmp_path: Path) -> None:
         lambda: model.recommend(RATINGS),
         lambda: model.predict_at(SPLIT.test),
         lambda: model.save(tmp_path / "m"),
+        lambda: model.update(RATINGS, rng=np.random.default_rng(0)),
     ):
         with pytest.raises(NotFittedError, match="not fitted"):
             use()

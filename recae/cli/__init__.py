@@ -15,6 +15,7 @@ from recae.cli.judging import evaluate, leak
 from recae.cli.similar import similar
 from recae.cli.tracked import track_delete, track_list, track_register, track_sync
 from recae.cli.training import train, tune
+from recae.cli.updating import update
 from recae.cli.using import anomalies, export, plot_latent, recommend
 from recae.errors import RecaeError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     train,
+    update,
     evaluate,
     leak,
     tune,

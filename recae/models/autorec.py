@@ -37,6 +37,8 @@ from recae.models.kernel import Process, Users
 from recae.models.levels import Levels, Spread, levels_of
 from recae.models.places import Places
 from recae.models.ridge import UnsolvableError, ridge_rows, with_ones
+from recae.models.starting import begin
+from recae.models.updating import same_levels, schedule, steps_of
 from recae.nn.heads import Nade
 from recae.nn.network import Network
 from recae.nn.pretraining import machines, stages
@@ -89,6 +91,9 @@ class AutoRec(Family):
 
     # --- learning
 
+    def steps_of_update(self, share: float) -> int:
+        return steps_of(self.training, share)
+
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
         if self.head == "ordinal":
@@ -101,6 +106,8 @@ class AutoRec(Family):
             network = self._network(
                 len(fitted.users), len(fitted.items), self._shares(train_on)
             ).to(device)
+            if lesson.past is not None:
+                begin(self, network, lesson)
             seen = self._seen(train_on, device, items_too=True)
             timed = np.zeros(0, np.uint64)
             if self._users_by_times:
@@ -144,11 +151,14 @@ class AutoRec(Family):
     ) -> Network | None:
         """The network that predicts, by way of its layers where they are pre-trained."""
         report = None if lesson.report is None else self._in_stars(lesson.report)
-        if self.pretraining == "none":
+        training = schedule(self.training, lesson.past)
+        if training is None:
+            return network.eval()
+        if self.pretraining == "none" or lesson.past is not None:
             return train(
                 network,
                 seen,
-                self.training,
+                training,
                 validate=validate,
                 report=report,
                 resume=lesson.resume,
@@ -165,6 +175,8 @@ class AutoRec(Family):
     def _learn_levels(self, lesson: Lesson) -> None:
         """Levels from what was hidden from a first network; the second one learns from everything,
         as it would without levels."""
+        if lesson.past is not None and self._keeps_levels(lesson):
+            return
         train_on = lesson.train
         stars, aside = levels_of(train_on), lesson.rng.spawn(1)[0]
         share = min(_HIDDEN, _MOST_HIDDEN / len(train_on))
@@ -183,6 +195,20 @@ class AutoRec(Family):
         found = Levels.of_state(kept, rest.baseline)
         found = replace(found, spread=Spread.of(train_on, lesson.fitted.baseline))
         self.restore(network | found.state())
+
+    def _keeps_levels(self, lesson: Lesson) -> bool:
+        """Goes on with the levels that there are, unless there are stars that none of them is: then
+        only the network can, and levels are learned anew."""
+        assert lesson.past is not None
+        levels = cast(AutoRec, lesson.past.model)._get().levels
+        assert levels is not None
+        if (same_levels(levels_of(lesson.train, least=1), levels.stars) < 0).any():
+            return False
+        plain = Fit(replace(self, head="stars"), lesson, lambda model: model.state())
+        spread = Spread.of(lesson.train, lesson.fitted.baseline)
+        network = plain.run(lesson.report, lesson.resume)
+        self.restore(network | replace(levels, spread=spread).state())
+        return True
 
     def _encoded(
         self, network: Network, seen: Seen, timed_digests: NDArray[np.uint64], *, kernel: bool

@@ -30,6 +30,7 @@ from recae.models.ranking import recommendations
 from recae.models.recommendations import Recommendations
 from recae.models.rules import Rules
 from recae.models.settings import settings_of, with_settings
+from recae.models.updating import SHARE, Past, checked, grown
 from recae.nn.training import Report
 from recae.ratings import Ratings, Scale
 from recae.splits import Holdout
@@ -86,6 +87,8 @@ class Lesson(NamedTuple):
     validation: Holdout | None = None
     report: Report | None = None
     resume: Path | None = None
+    past: Past | None = None
+    """Where it goes on from; models that cannot go on learn anew."""
 
 
 @dataclass(eq=False)
@@ -122,6 +125,38 @@ class Recommender(ABC):
             raise DataError("there are no ratings to learn from")
         self._fitted = Fitted.of(train)
         self._learn(Lesson(train, self._fitted, rng, validation, on_epoch, resume))
+        return self
+
+    def update(
+        self,
+        ratings: Ratings | pd.DataFrame,
+        *,
+        share: float = SHARE,
+        validation: Holdout | None = None,
+        rng: np.random.Generator,
+        on_epoch: Report | None = None,
+    ) -> Self:
+        """Go on learning from `ratings`, old and new together; returns self.
+
+        Models that are trained step by step (the family, multinomial autoencoders, the RBM, and
+        ensembles of them) go on from what they have learned; all others are fitted anew, which for
+        closed forms is exact. New users and items get places of their own, and what is not in
+        `ratings` is no longer in the model. Where an update fails, the model is what it was.
+
+        ratings: the whole table as it is now, because models keep no data.
+        share: steps, as a share of those of a fit, from 0 to 1. 0: nothing is trained, and what is
+            new is encoded or folded in, at once.
+        validation, rng, on_epoch: as for `fit`.
+
+        Raises NotFittedError; DataError for a table without ratings, on another scale, or of nobody
+        and nothing that the model knows; ValueError for a share outside 0 to 1.
+        """
+        ratings = ratings if isinstance(ratings, Ratings) else load(ratings)
+        own = checked(ratings, self.fitted, share)
+        updated = self.fresh(grown(Fitted.of(own), self.fitted))
+        past = Past(self, share)
+        updated._learn(Lesson(own, updated.fitted, rng, validation, on_epoch, past=past))
+        vars(self).update(vars(updated))
         return self
 
     @abstractmethod
@@ -167,6 +202,10 @@ class Recommender(ABC):
     def steps(self) -> int:
         """Steps of a fit, as its reports count them; 0 where there are none."""
         return 0
+
+    def steps_of_update(self, share: float) -> int:
+        """Steps of an update, as its reports count them."""
+        return self.steps
 
     def fresh(self, fitted: Fitted | None = None) -> Self:
         """A model with these settings that has learned nothing, or `fitted` alone."""

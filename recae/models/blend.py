@@ -14,7 +14,7 @@ U users, N items; stars are in stars, scores in whatever unit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from recae.models.base import Fitted, Floats, Lesson, Recommender
 from recae.models.conformal import check_enough, quantile
 from recae.models.encodes import Encodes
 from recae.models.expected_error import ExpectedError
-from recae.models.fits import Arrays, Fit, fit_in_a_row, prefixed, under
+from recae.models.fits import Arrays, Fit, fit_in_a_row, fits_of, prefixed, under
 from recae.models.levels import Spread
 from recae.models.multinomial import MultinomialAutoencoder
 from recae.models.places import Places
@@ -104,6 +104,10 @@ class Blend(Recommender):
 
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
+        if lesson.past is not None:
+            before = cast(Blend, lesson.past.model)._get()
+            self._learned = self._gone_on(before, lesson)
+            return
         if self.holdout * len(lesson.train) < 1:
             # Of a rating or two nothing can be hidden.
             states = fit_in_a_row(self._fits(lesson), lesson.report, lesson.resume)
@@ -122,10 +126,26 @@ class Blend(Recommender):
 
     def _fits(self, lesson: Lesson) -> list[Fit]:
         """Of both models to the lesson's ratings, with randomness of their own."""
-        return [
-            Fit(member, Lesson(lesson.train, lesson.fitted, rng), lambda model: model.state())
-            for member, rng in zip((self.stars, self.liked), lesson.rng.spawn(2), strict=True)
-        ]
+        past = lesson.past
+        before = () if past is None else cast(Blend, past.model)._members
+        return fits_of((self.stars, self.liked), lesson, before)
+
+    @property
+    def _members(self) -> tuple[Recommender, Recommender]:
+        return self._get().stars, self._get().liked
+
+    def steps_of_update(self, share: float) -> int:
+        return self.stars.steps_of_update(share) + self.liked.steps_of_update(share)
+
+    def _gone_on(self, before: _Learned, lesson: Lesson) -> _Learned:
+        """Both models with the lesson's ratings too; what was learned of what was hidden from a
+        first fit stays, because nothing is hidden from a model that goes on."""
+        states = fit_in_a_row(self._fits(lesson), lesson.report, lesson.resume)
+        stars, liked = self._restored(states, lesson.fitted)
+        error = before.error
+        if error is not None:
+            error = replace(error, spread=Spread.of(lesson.train, lesson.fitted.baseline))
+        return replace(before, stars=stars, liked=liked, error=error)
 
     def _restored(self, states: list[Arrays], fitted: Fitted) -> tuple[Recommender, Recommender]:
         stars, liked = self.stars.fresh(fitted), self.liked.fresh(fitted)

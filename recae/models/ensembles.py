@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from scipy.optimize import nnls
@@ -20,7 +20,7 @@ from recae import splits
 from recae.errors import DataError
 from recae.models.autorec import AutoRec
 from recae.models.base import Fitted, Floats, Lesson, Recommender
-from recae.models.fits import Arrays, Fit, fit_in_a_row, prefixed, under
+from recae.models.fits import Arrays, Fit, fit_in_a_row, fits_of, prefixed, under
 from recae.models.places import Places
 from recae.ratings import Ratings
 from recae.splits import Holdout
@@ -65,13 +65,13 @@ class _Ensemble(Recommender):
         lesson: Lesson,
         keep: Callable[[Recommender], Arrays] = lambda model: model.state(),
     ) -> list[Fit]:
-        """Of every member to the lesson's ratings, with randomness of its own."""
-        parts = self._parts()
-        rngs = lesson.rng.spawn(len(parts))
-        return [
-            Fit(part, Lesson(lesson.train, lesson.fitted, own), keep)
-            for part, own in zip(parts, rngs, strict=True)
-        ]
+        """Of every member, going on from what it was where the lesson has a past."""
+        past = lesson.past
+        before = () if past is None else cast(_Ensemble, past.model)._get().members
+        return fits_of(self._parts(), lesson, before, keep)
+
+    def steps_of_update(self, share: float) -> int:
+        return sum(part.steps_of_update(share) for part in self._parts())
 
     def _take(self, states: Sequence[Arrays], weights: Floats) -> None:
         self.restore(prefixed(states) | {_WEIGHTS: weights})
@@ -181,6 +181,10 @@ class Stack(_Ensemble):
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
         count, report, resume = len(self.members), lesson.report, lesson.resume
+        if lesson.past is not None:
+            weights = cast(Stack, lesson.past.model).weights
+            self._take(fit_in_a_row(self._fits(lesson), report, resume), weights)
+            return
         if self.holdout * len(lesson.train) < count:
             # Fewer ratings than weights tell nothing of them.
             self._take(fit_in_a_row(self._fits(lesson), report, resume), _equal(count))

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from recae.errors import RecaeError
 from recae.models.base import Lesson, Recommender
 from recae.models.bridge import load_weights, weights_of
+from recae.models.updating import Past
 from recae.nn.network import Learner
 from recae.nn.sides import Seen
 from recae.nn.training import DivergedError, Progress, Report, Training, train
@@ -50,7 +51,8 @@ class Fit:
 
     @property
     def steps(self) -> int:
-        return self.model.steps
+        past = self.lesson.past
+        return self.model.steps if past is None else self.model.steps_of_update(past.share)
 
     def recall(self, kept: Arrays) -> None:
         """Nothing: what was kept is for whom the fits are."""
@@ -60,6 +62,25 @@ class Fit:
         model = self.model.fresh(self.lesson.fitted)
         model._learn(self.lesson._replace(report=report, resume=resume))
         return self.keep(model)
+
+
+def fits_of(
+    members: Sequence[Recommender],
+    lesson: Lesson,
+    before: Sequence[Recommender],
+    keep: Callable[[Recommender], Arrays] = lambda model: model.state(),
+) -> list[Fit]:
+    """Of every member to the lesson's ratings, with randomness of its own.
+
+    before: fitted members that they go on from, where the lesson has a past; else none.
+    """
+    pasts: list[Past | None] = [None] * len(members)
+    if lesson.past is not None:
+        pasts = [Past(member, lesson.past.share) for member in before]
+    return [
+        Fit(member, Lesson(lesson.train, lesson.fitted, rng, past=past), keep)
+        for member, rng, past in zip(members, lesson.rng.spawn(len(members)), pasts, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,9 @@ from recae.models.bridge import (
     structure,
     weights_of,
 )
+from recae.models.updating import old_places, schedule, steps_of
 from recae.nn.activations import Activation
+from recae.nn.carrying import carry
 from recae.nn.encoders import Dense, Encoder, Reads, Variational
 from recae.nn.heads import Multinomial
 from recae.nn.network import Network
@@ -105,6 +107,9 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
 
     # --- learning
 
+    def steps_of_update(self, share: float) -> int:
+        return steps_of(self.training, share)
+
     def _learn(self, lesson: Lesson) -> None:
         self._network = None
         likes, validation = self._likes(lesson.train), lesson.validation
@@ -118,13 +123,19 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
             return {f"val/ndcg_at_{_N}": self._ndcg(validation)}
 
         with seeded(lesson.rng, device):
-            network = self._new_network()
+            network = self._new_network().to(device)
             _start_at_popularity(network.columns, likes)
+            training = schedule(self.training, lesson.past)
+            if lesson.past is not None:
+                self._carry(network, lesson)
+            if training is None:
+                self._network = network.eval()
+                return
             try:
                 self._network = train(
-                    network.to(device),
+                    network,
                     _seen(likes, device),
-                    self.training,
+                    training,
                     validate=None if validation is None else validate,
                     report=lesson.report,
                     resume=lesson.resume,
@@ -134,6 +145,22 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
                 raise RecaeError(f"{trouble}: lower training.learning_rate") from None
             except ValueError as trouble:
                 raise RecaeError(str(trouble)) from None
+
+    def _carry(self, network: Network, lesson: Lesson) -> None:
+        """Begin with what an earlier network of the same settings learned."""
+        assert lesson.past is not None
+        before = cast(MultinomialAutoencoder, lesson.past.model)
+        at = old_places(lesson.fitted, before.fitted)
+        items = network.columns
+        assert isinstance(items, Table | Tied)
+        popularity = items.row_bias.detach().clone()
+        carry(before.network, network, at)
+        new, old = at["columns"] < 0, at["columns"] >= 0
+        if old.any():
+            with torch.no_grad():
+                # As popular as others of them that are there.
+                shift = (items.row_bias[old] - popularity[old]).mean()
+                items.row_bias[new] = popularity[new] + shift
 
     def _new_network(self) -> Network:
         n_items = len(self.fitted.items)

@@ -32,6 +32,8 @@ from recae.models.bridge import (
 )
 from recae.models.levels import MOST_LEVELS
 from recae.models.places import Places
+from recae.models.updating import old_places, same_levels, schedule, steps_of
+from recae.nn.carrying import carry
 from recae.nn.rbm import LevelMachine
 from recae.nn.sides import Seen
 from recae.nn.training import DivergedError, Training, train
@@ -103,6 +105,9 @@ class RBM(Recommender):
     def steps(self) -> int:
         return self.training.steps
 
+    def steps_of_update(self, share: float) -> int:
+        return steps_of(self.training, share)
+
     def _learn(self, lesson: Lesson) -> None:
         self._learned = None
         self._levels = _levels_of(lesson.train)
@@ -119,12 +124,18 @@ class RBM(Recommender):
         with seeded(lesson.rng, device):
             rates = _log_rates(lesson.train, self._levels)
             machine = self._machine(torch.from_numpy(rates)).to(device)
+            training = schedule(self.training, lesson.past)
+            if lesson.past is not None:
+                self._carry(machine, lesson)
+            if training is None:
+                finish(machine.eval())
+                return
             diverged = None
             try:
                 best: LevelMachine | None = train(
                     machine,
                     self._seen(lesson.train, device),
-                    self.training,
+                    training,
                     validate=None if validation is None else validate,
                     report=lesson.report,
                     resume=lesson.resume,
@@ -137,6 +148,14 @@ class RBM(Recommender):
             finish(best)
         if diverged is not None:
             raise RecaeError(f"{diverged}: lower training.learning_rate")
+
+    def _carry(self, machine: LevelMachine, lesson: Lesson) -> None:
+        """Begin with what an earlier machine of the same settings learned."""
+        assert lesson.past is not None
+        before = cast(RBM, lesson.past.model)
+        levels = torch.from_numpy(same_levels(self.levels, before.levels))
+        at = {**old_places(lesson.fitted, before.fitted), "levels": levels}
+        carry(before._get().machine, machine, at)
 
     def _machine(self, rates: torch.Tensor) -> LevelMachine:
         levels = torch.from_numpy(self.levels)

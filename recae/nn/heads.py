@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recae.nn.activations import ACTIVATIONS
+from recae.nn.axes import Axes
 from recae.nn.sparse import Matrix, at_entries, biases_at_entries
 
 Part: TypeAlias = tuple[Tensor, Tensor]
@@ -118,6 +119,8 @@ class Nade(Head):
     between levels are as long as stars say, up to what all columns have in common, the offsets.
     What is predicted is the mean over P.
     """
+
+    axes: ClassVar[Axes] = {"offsets": ("levels",)}
 
     levels: Tensor
     shares: Tensor

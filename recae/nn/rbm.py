@@ -21,12 +21,13 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from recae.nn.axes import Axes
 from recae.nn.heads import Loss
 from recae.nn.network import Learner, Lesson
 from recae.nn.sides import Seen
@@ -237,6 +238,13 @@ class LevelMachine(Learner):
     rare columns too; the paper has the former alone.
     conditional: hidden units also read which entries there are (eq. 8, the matrix D).
     """
+
+    axes: ClassVar[Axes] = {
+        "weights": ("levels", "columns", None),
+        "common": ("levels", None, None),
+        "visible_bias": ("levels", "columns"),
+        "presence": ("columns", None),
+    }
 
     stars: Tensor
     rates: Tensor

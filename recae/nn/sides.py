@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from recae.nn.axes import Axes
 from recae.nn.sparse import Matrix, Structure
 
 _NOTHING: Final[Mapping[str, Tensor]] = MappingProxyType({})
@@ -139,6 +140,8 @@ class Side(nn.Module):
 class Table(Side):
     """One free vector and one free bias per row."""
 
+    axes: ClassVar[Axes] = {"vectors": ("rows", None), "row_bias": ("rows",)}
+
     def __init__(self, n_rows: int, k: int, *, scale: float) -> None:
         super().__init__()
         self.vectors = nn.Parameter(torch.randn(n_rows, k) * scale)
@@ -151,6 +154,8 @@ class Table(Side):
 class Tied(Side):
     """A table whose vectors are the weights by which the other side's encoder reads its rows: half
     the parameters (Vincent et al. 2010, section 2.2). Only the biases are its own."""
+
+    axes: ClassVar[Axes] = {"row_bias": ("rows",)}
 
     def __init__(self, weights: nn.Parameter) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recae.nn.activations import Activation
+from recae.nn.axes import Axes
 from recae.nn.sides import Seen, Side
 
 
@@ -73,6 +74,12 @@ class Settings(ABC):
 
 class Entry(nn.Module):
     """The layer over a row's entries, before any activation: [R, W]."""
+
+    axes: ClassVar[Axes] = {
+        "values_weight": ("columns", None),
+        "mask_weight": ("columns", None),
+        "side_weight": ("row_side", None),
+    }
 
     def __init__(self, reads: Reads, width: int) -> None:
         super().__init__()

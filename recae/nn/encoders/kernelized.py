@@ -20,12 +20,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import torch
 from torch import Tensor, nn
 
 from recae.nn.activations import ACTIVATIONS
+from recae.nn.axes import Axes
 from recae.nn.encoders.entry import Entry, Reads, Settings
 from recae.nn.sides import Codes, Seen, Side
 
@@ -59,6 +60,8 @@ class Kernelized(Settings):
 
 class KernelizedSide(Side):
     """`Kernelized` over what it reads."""
+
+    axes: ClassVar[Axes] = {"entry_kernel.below_positions": ("columns", None)}
 
     def __init__(self, settings: Kernelized, reads: Reads) -> None:
         super().__init__()

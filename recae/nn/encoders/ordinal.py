@@ -13,12 +13,13 @@ Legend: R rows, C columns, E entries, L levels, K code size.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from recae.nn.activations import ACTIVATIONS, Activation
+from recae.nn.axes import Axes
 from recae.nn.encoders.entry import Entry, Reads, Settings
 from recae.nn.sides import Codes, Seen, Side
 from recae.nn.sparse import Matrix, Structure
@@ -47,6 +48,8 @@ class Ordinal(Settings):
 
 class OrdinalSide(Side):
     """`Ordinal` over what it reads."""
+
+    axes: ClassVar[Axes] = {"level_weights": (None, "columns", None)}
 
     def __init__(self, settings: Ordinal, reads: Reads) -> None:
         super().__init__()
