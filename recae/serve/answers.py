@@ -13,6 +13,9 @@ class Item:
 
     item: Id
     title: str
+    """As it is written in the catalogue."""
+    name: str
+    """As it is said."""
     year: int | None
     genres: tuple[str, ...]
     ratings: int
@@ -32,6 +35,7 @@ class Reason:
 
     item: Id
     title: str
+    name: str
     stars: float
     """As it was given."""
     effect: float
@@ -46,6 +50,7 @@ class Recommended:
     """From 1."""
     item: Id
     title: str
+    name: str
     year: int | None
     genres: tuple[str, ...]
     stars: float
@@ -105,6 +110,7 @@ class Point:
 
     item: Id
     title: str
+    name: str
     genre: str | None
     """The first one."""
     x: float

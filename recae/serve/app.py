@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 _WAITING: Final = 500
 """Requests beyond which a server is too busy for more."""
-_STATIC: Final = {
-    "/": ("index.html", "text/html"),
-    "/docs": ("docs.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/docs.js": ("docs.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+_STATIC: Final = Path(__file__).with_name("static")
+_PAGES: Final = {"index.html": "/", "docs.html": "/docs"}
+_KINDS: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
 }
 _REFUSED: Final[dict[int | str, dict[str, Any]]] = {422: {"model": Mistake}}
 
@@ -124,9 +124,9 @@ def _add_answers(app: FastAPI, served: Sequence[Served], pool: Pool) -> None:
 
 
 def _add_pages(app: FastAPI) -> None:
-    folder = files("recae.serve") / "static"
-    for path, (name, kind) in _STATIC.items():
-        shown = _shows((folder / name).read_bytes(), kind)
+    for file in sorted(_STATIC.iterdir()):
+        shown = _shows(file.read_bytes(), _KINDS[file.suffix])
+        path = _PAGES.get(file.name, f"/static/{file.name}")
         app.add_api_route(path, shown, include_in_schema=False)
 
 

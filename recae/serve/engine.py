@@ -120,7 +120,8 @@ class Engine:
 
     def _reason(self, history: Ratings, place: int, effect: float) -> Reason:
         row = int(history.columns[place])
-        return Reason(self._id(row), self._titles[row], history.stars[place].item(), effect)
+        stars = history.stars[place].item()
+        return Reason(self._id(row), self._titles[row], self._names[row], stars, round(effect, 3))
 
     def _listed(
         self, found: Recommendations, rows: Rows, reasons: Sequence[Reason | None]
@@ -133,6 +134,7 @@ class Engine:
                 place + 1,
                 item.item,
                 item.title,
+                item.name,
                 item.year,
                 item.genres,
                 stars,
@@ -155,9 +157,9 @@ class Engine:
         catalog, title = fitted.catalog, self._titles[row]
         ratings = int(fitted.item_counts[row])
         if catalog is None:
-            return Item(self._id(row), title, None, (), ratings)
+            return Item(self._id(row), title, title, None, (), ratings)
         year = int(catalog.years[row]) or None
-        return Item(self._id(row), title, year, catalog.genres[row], ratings)
+        return Item(self._id(row), title, self._names[row], year, catalog.genres[row], ratings)
 
     @cached_property
     def about(self) -> About:
@@ -193,7 +195,8 @@ class Engine:
         for row, (x, y) in zip(self._mapped.tolist(), places.tolist(), strict=True):
             genres = () if catalog is None else catalog.genres[row]
             genre = genres[0] if genres else None
-            points.append(Point(self._id(row), self._titles[row], genre, x, y))
+            title, name = self._titles[row], self._names[row]
+            points.append(Point(self._id(row), title, name, genre, round(x, 4), round(y, 4)))
         return Atlas((first, second), points)
 
     # --- made once
@@ -201,6 +204,13 @@ class Engine:
     @cached_property
     def _titles(self) -> list[str]:
         return [self.model.item_name(row) for row in range(len(self.model.fitted.items))]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        catalog = self.model.fitted.catalog
+        if catalog is None:
+            return self._titles
+        return [catalog.short(row) for row in range(len(catalog))]
 
     @cached_property
     def _index(self) -> TitleIndex:
@@ -226,7 +236,7 @@ class Engine:
             return None
         # Not from the middle of the items: a person's code is a direction, in which scores rise.
         x, y = self._plane.directions @ encoding(self.model).encode(history)[0]
-        return float(x), float(y)
+        return round(float(x), 4), round(float(y), 4)
 
     def _id(self, row: int) -> Id:
         found: Id = self.model.fitted.items.values[row].item()
@@ -234,9 +244,9 @@ class Engine:
 
 
 def _known(value: Any) -> float | None:
-    """NaN as None."""
+    """Stars as they are told; NaN as None."""
     number = float(value)
-    return None if math.isnan(number) else number
+    return None if math.isnan(number) else round(number, 3)
 
 
 def _step(scale: Scale) -> float:
