@@ -132,7 +132,9 @@ def _project(codes: Floats, method: Method) -> tuple[NDArray[np.float64], tuple[
     if method == "umap":
         return _umap(codes), ("UMAP 1", "UMAP 2")
     plane = Plane.of(codes)
-    first, second = (f"component {n}: {s:.0%} of the variance" for n, s in enumerate(plane.shares, 1))
+    first, second = (
+        f"component {n}: {s:.0%} of the variance" for n, s in enumerate(plane.shares, 1)
+    )
     return plane.places(codes), (first, second)
 
 

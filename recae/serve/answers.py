@@ -38,8 +38,9 @@ class Reason:
     name: str
     stars: float
     """As it was given."""
-    effect: float
-    """By how many stars the prediction falls when the rating is left out."""
+    effect: float | None
+    """By how many stars the prediction falls when the rating is left out; None of a model that only
+    ranks, whose scores have no unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,10 @@ class About:
     years: tuple[int, int] | None
     """First and last."""
     stars: bool
-    """False: it only ranks, and cannot give reasons."""
+    """False: it only ranks, and its stars are those of a baseline."""
     intervals: bool
+    diversity: bool
+    """Whether lists can be made more diverse."""
     map: bool
 
 

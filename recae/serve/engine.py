@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from recae.codes import Encodes, encoding
 from recae.errors import DataError
 from recae.ids import Rows
 from recae.maps import Plane
 from recae.models import Recommender
+from recae.models.encodes import Encodes, encoding
 from recae.models.persistence import kind_of
 from recae.models.recommendations import Recommendations
 from recae.ratings import Ratings, Scale
@@ -56,9 +56,9 @@ class Engine:
 
         Raises whatever a broken model raises.
         """
-        about, known = self.about, self.search("", 1).items
-        self.recommend([(each.item, about.scale[1]) for each in known], 1, {}, explain=about.stars)
-        if about.map:
+        self.recommend(self._somebody, 1, {}, explain=True, place=True)
+        self.search("", 1)
+        if self.about.map:
             _ = self.atlas
         with suppress(DataError):
             self.model.item_row("nobody calls an item this")
@@ -88,7 +88,7 @@ class Engine:
         found = self.model.recommend(history, n, **rules)
         rows = found.items[0][found.items[0] >= 0]
         reasons = self._reasons(history, rows) if explain else [None] * len(rows)
-        by = rules.get("by", self.about.orders[0])
+        by = rules.get("by") or self.model.orders[0]
         at = self._place(history) if place and len(history) else None
         return Answer(self.name, self.version, by, self._listed(found, rows, reasons), at)
 
@@ -108,12 +108,13 @@ class Engine:
         return [self._id(row) for row in self._rows(names)]
 
     def _reasons(self, history: Ratings, rows: Rows) -> list[Reason | None]:
-        if not len(history) or not len(rows) or not self.model.predicts_stars:
+        if not len(history) or not len(rows):
             return [None] * len(rows)
         effects = self.model.effects(history, rows)
+        least = _FELT if self.model.predicts_stars else np.finfo(np.float32).tiny
         return [
             self._reason(history, place, effect)
-            if (effect := effects[place, column].item()) >= _FELT
+            if (effect := effects[place, column].item()) >= least
             else None
             for column, place in enumerate(effects.argmax(axis=0).tolist())
         ]
@@ -121,7 +122,8 @@ class Engine:
     def _reason(self, history: Ratings, place: int, effect: float) -> Reason:
         row = int(history.columns[place])
         stars = history.stars[place].item()
-        return Reason(self._id(row), self._titles[row], self._names[row], stars, round(effect, 3))
+        told = round(effect, 3) if self.model.predicts_stars else None
+        return Reason(self._id(row), self._titles[row], self._names[row], stars, told)
 
     def _listed(
         self, found: Recommendations, rows: Rows, reasons: Sequence[Reason | None]
@@ -129,7 +131,6 @@ class Engine:
         lines = []
         for place, row in enumerate(rows.tolist()):
             item = self.item(row)
-            stars = _known(found.stars[0, place])
             line = Recommended(
                 place + 1,
                 item.item,
@@ -137,9 +138,9 @@ class Engine:
                 item.name,
                 item.year,
                 item.genres,
-                stars,
-                None,
-                None,
+                round(found.stars[0, place].item(), 3),
+                _known(found.low[0, place].item()),
+                _known(found.high[0, place].item()),
                 reasons[place],
             )
             lines.append(line)
@@ -173,13 +174,14 @@ class Engine:
             self.version,
             (float(low), float(high)),
             _step(fitted.scale),
-            ("stars",),
+            self.model.orders,
             len(fitted.users),
             len(fitted.items),
             [] if catalog is None else catalog.genre_names,
             (int(years.min()), int(years.max())) if len(years) else None,
             self.model.predicts_stars,
-            False,
+            self._has_intervals,
+            isinstance(self.model, Encodes),
             self._plane is not None,
         )
 
@@ -200,6 +202,17 @@ class Engine:
         return Atlas((first, second), points)
 
     # --- made once
+
+    @cached_property
+    def _somebody(self) -> list[tuple[Id, float]]:
+        """A person who likes what is best known."""
+        best = int(self.model.fitted.item_counts.argmax())
+        return [(self._id(best), float(self.model.fitted.scale[1]))]
+
+    @cached_property
+    def _has_intervals(self) -> bool:
+        found = self.model.recommend(self._history(self._somebody), 1)
+        return bool(np.isfinite(found.low).any())
 
     @cached_property
     def _titles(self) -> list[str]:
@@ -243,10 +256,9 @@ class Engine:
         return found
 
 
-def _known(value: Any) -> float | None:
-    """Stars as they are told; NaN as None."""
-    number = float(value)
-    return None if math.isnan(number) else round(number, 3)
+def _known(stars: float) -> float | None:
+    """As they are told; NaN as None."""
+    return None if math.isnan(stars) else round(stars, 3)
 
 
 def _step(scale: Scale) -> float:

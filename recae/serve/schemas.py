@@ -41,7 +41,9 @@ class Wish(_Asked):
     n: int = Field(default=10, strict=True, ge=1, le=MOST)
     model: Text | None = Field(default=None, description="By name; none: the first.")
     by: Text | None = Field(default=None, description="An order of the model; none: its default.")
-    genres: list[Text] | None = Field(default=None, max_length=100, description="Any of these.")
+    genres: list[Text] | None = Field(
+        default=None, min_length=1, max_length=100, description="Any of these."
+    )
     years: tuple[Year | None, Year | None] | None = Field(
         default=None, description="From and to, inclusive; null is open."
     )

@@ -8,14 +8,15 @@ const COLOURS = 6;
 export class LatentMap {
   constructor(atlas) {
     this.points = atlas.items;
-    const widest = Math.max(...this.points.flatMap(p => [Math.abs(p.x), Math.abs(p.y)])) || 1;
-    this.scale = (SIZE / 2 - 10) / widest;
+    const reach = axis => Math.max(...this.points.map(point => Math.abs(point[axis]))) || 1;
+    this.scale = (SIZE / 2 - 10) / Math.max(reach("x"), reach("y") / 1.5);
+    this.height = 2 * (reach("y") * this.scale + 14);
     this.colours = common(this.points.map(point => point.genre));
     this.marks = drawn("g");
     const dots = this.points.map(point => drawn("circle", {
       cx: this.x(point.x), cy: this.y(point.y), r: 1.8, class: `dot c${this.colour(point)}`,
     }));
-    this.svg = drawn("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, role: "img" }, ...dots, this.marks);
+    this.svg = drawn("svg", { viewBox: `0 0 ${SIZE} ${this.height.toFixed(1)}`, role: "img" }, ...dots, this.marks);
     this.svg.addEventListener("pointermove", event => this.point(event));
     this.svg.addEventListener("pointerleave", () => { at("pointed").textContent = ""; });
     at("plot").replaceChildren(this.svg);
@@ -25,7 +26,7 @@ export class LatentMap {
 
   x(value) { return Number((SIZE / 2 + value * this.scale).toFixed(1)); }
 
-  y(value) { return Number((SIZE / 2 - value * this.scale).toFixed(1)); }
+  y(value) { return Number((this.height / 2 - value * this.scale).toFixed(1)); }
 
   colour(point) { return this.colours.indexOf(point.genre) + 1; }
 
@@ -49,11 +50,11 @@ export class LatentMap {
 
   you(place) {
     if (!place) return [];
-    const length = Math.hypot(...place) * this.scale;
-    const kept = Math.min(1, (SIZE / 2 - 12) / (length || 1));
+    const [across, up] = place.map(value => Math.abs(value) * this.scale || 1);
+    const kept = Math.min(1, (SIZE / 2 - 14) / across, (this.height / 2 - 24) / up);
     const [x, y] = [this.x(place[0] * kept), this.y(place[1] * kept)];
     const text = drawn("text", { x, y: y - 11, class: "you-name" }, "you");
-    return [drawn("line", { x1: SIZE / 2, y1: SIZE / 2, x2: x, y2: y, class: "way" }),
+    return [drawn("line", { x1: this.x(0), y1: this.y(0), x2: x, y2: y, class: "way" }),
       drawn("circle", { cx: x, cy: y, r: 6.5, class: "you" }), text];
   }
 

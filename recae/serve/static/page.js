@@ -99,10 +99,10 @@ function wish(model) {
     n,
     by: model.orders.includes(by) ? by : null,
     popularity,
-    diversity,
+    diversity: model.diversity ? diversity : 0,
     genres: genres.length ? genres : null,
     years: from || to ? [from, to] : null,
-    explain: model.stars && ratings.length <= EXPLAINED && !state.compared,
+    explain: ratings.length <= EXPLAINED && !state.compared,
     place: model.map && !state.compared,
   };
 }
@@ -140,17 +140,21 @@ function show(answers) {
     at("list").replaceChildren(...first.items.map(item => line(item, state.models[0], add)));
     state.drawn?.show(first.place, first.items, given());
   }
-  const count = first.items.length;
-  const which = given().length ? "" : ", not yet yours: nothing is rated";
-  at("status").textContent = count
-    ? `${count} recommendation${count === 1 ? "" : "s"}${which}`
-    : "Nothing is left to recommend: loosen the filters";
+  at("status").textContent = told(answers);
+}
+
+function told([{ items }, other]) {
+  if (!items.length) return "Nothing is left to recommend: loosen the filters";
+  const count = `${items.length} recommendation${items.length === 1 ? "" : "s"}`;
+  const theirs = new Set(other?.items.map(item => item.item));
+  if (other) return `${count} each, ${items.filter(item => theirs.has(item.item)).length} of them in both`;
+  return given().length ? count : `${count}, not yet yours: nothing is rated`;
 }
 
 function showSides(answers) {
   const [left, right] = answers;
   at("panel-compare").replaceChildren(
-    side(state.models[0], left, right, "number"), side(state.models[1], right, left, "number"));
+    side(state.models[0], left, right), side(state.models[1], right, left));
 }
 
 function failed(trouble) {
@@ -266,6 +270,7 @@ async function meet() {
     + ` · ${first.users.toLocaleString("en")} people, ${first.items.toLocaleString("en")} titles`;
   at("models").title = state.models.map(model => `${model.name} ${model.version}`).join("\n");
   at("tabs").hidden = state.models.length < 2;
+  at("variety").hidden = !first.diversity;
   at("filters").hidden = !first.genres.length && !first.years;
   showOrders();
   showGenres(first);

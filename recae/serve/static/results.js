@@ -16,13 +16,13 @@ export function line(item, model, onrate) {
       }, "Seen it")));
 }
 
-export function side(model, answer, other, places) {
+export function side(model, answer, other) {
   const theirs = new Map(other.items.map(item => [item.item, item.rank]));
   const lines = answer.items.map(item =>
     element("li", { class: theirs.has(item.item) ? "line both" : "line" },
       element("span", { class: "rank", "aria-hidden": "true" }, String(item.rank)),
       element("div", { class: "what" }, element("p", { class: "title" }, item.name, year(item)),
-        moved(item.rank, theirs.get(item.item), places)),
+        moved(item.rank, theirs.get(item.item))),
       element("div", { class: "verdict" }, model.stars ? predicted(item, model) : null)));
   return element("section", { class: "side" },
     element("h3", {}, model.name, element("span", { class: "quiet" }, ` ${model.kind}`)),
@@ -34,9 +34,9 @@ function year(item) {
 }
 
 function because(reason) {
-  const effect = `+${reason.effect.toFixed(2)}`;
-  return element("p", { class: "because" }, `because you gave ${reason.name} ${reason.stars}: `,
-    element("strong", {}, effect));
+  const said = `because you gave ${reason.name} ${reason.stars}`;
+  if (reason.effect == null) return element("p", { class: "because" }, said);
+  return element("p", { class: "because" }, `${said}: `, element("strong", {}, `+${reason.effect.toFixed(2)}`));
 }
 
 function predicted(item, model) {
@@ -57,12 +57,12 @@ function predicted(item, model) {
     element("span", { class: "unseen" }, `${item.stars.toFixed(1)} of ${high} stars${between}`), bar, range);
 }
 
-function moved(here, there, places) {
+function moved(here, there) {
   if (there == null) return element("p", { class: "move only" }, "only here");
   const [sign, kind] = here < there ? ["▲", "up"] : here > there ? ["▼", "down"] : ["=", "same"];
   const by = here === there ? "" : ` ${Math.abs(here - there)}`;
-  const said = here === there ? "same place" : `${kind} by${by}, ${places} ${there} there`;
+  const said = here === there ? "same place" : `${kind} by${by}, number ${there} there`;
   return element("p", { class: `move ${kind}` }, element("span", { "aria-hidden": "true" }, `${sign}${by}`),
     element("span", { class: "unseen" }, said),
-    element("span", { class: "quiet", "aria-hidden": "true" }, here === there ? " same place" : ` ${places} ${there} there`));
+    element("span", { class: "quiet", "aria-hidden": "true" }, here === there ? " same place" : ` number ${there} there`));
 }
