@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import TypeAdapter
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import recae
@@ -149,7 +148,9 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def other(request: Request, mistake: StarletteHTTPException) -> Response:
         said = mistake.detail
-        if mistake.status_code == 404:
+        if mistake.status_code == 400:
+            said = "the body cannot be read: send JSON in UTF-8, not deeply nested"
+        elif mistake.status_code == 404:
             said = f"there is nothing at {request.url.path}: see /docs"
         return _json(Mistake(said), mistake.status_code, mistake.headers)
 
@@ -159,10 +160,4 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _json(answer: Any, status: int = 200, headers: Any = None) -> Response:
-    body = _adapter(type(answer)).dump_json(answer)
-    return Response(body, status, headers, media_type="application/json")
-
-
-@cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return Response(to_json(answer), status, headers, media_type="application/json")
