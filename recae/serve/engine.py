@@ -139,8 +139,8 @@ class Engine:
                 item.year,
                 item.genres,
                 round(found.stars[0, place].item(), 3),
-                _known(found.low[0, place].item()),
-                _known(found.high[0, place].item()),
+                None if found.low is None else _known(found.low[0, place].item()),
+                None if found.high is None else _known(found.high[0, place].item()),
                 reasons[place],
             )
             lines.append(line)
@@ -212,7 +212,7 @@ class Engine:
     @cached_property
     def _has_intervals(self) -> bool:
         found = self.model.recommend(self._history(self._somebody), 1)
-        return bool(np.isfinite(found.low).any())
+        return found.low is not None and bool(np.isfinite(found.low).any())
 
     @cached_property
     def _titles(self) -> list[str]:

@@ -17,6 +17,8 @@ from pydantic_core import to_json
 
 BODY: Final = 256 * 1024
 """Bytes of a request's body."""
+_DRAINED: Final = 64 * 1024 * 1024
+"""Bytes of a body that is too large, of which no more is taken."""
 _SECONDS: Final = 10.0
 """That a body may take to arrive."""
 _OWN: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -90,23 +92,31 @@ class Guard:
 
 async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes | tuple[int, str]:
     """All of it, or why not. What was announced is believed only if it is too much."""
-    too_much = 413, f"the request is larger than {BODY // 1024} KB"
-    announced = headers.get(b"content-length", b"")
-    # Of more digits than any size has, int itself would refuse to read.
-    if announced.isdigit() and (len(announced) > 18 or int(announced) > BODY):
+    too_much = 413, f"the request is larger than {BODY // 1024} KB: send fewer ratings"
+    if b"expect" in headers and _announced(headers) > BODY:
         return too_much
-    read = bytearray()
+    read, size, more = bytearray(), 0, True
     with suppress(TimeoutError):
         async with asyncio.timeout(_SECONDS):
-            while len(read) <= BODY:
+            while more and size <= _DRAINED:
                 message = await receive()
                 if message["type"] != "http.request":
                     return 400, "the request ended early"
-                read += message.get("body", b"")
-                if not message.get("more_body"):
-                    return bytes(read) if len(read) <= BODY else too_much
-            return too_much
+                part, more = message.get("body", b""), message.get("more_body", False)
+                size += len(part)
+                # Who is still sending would not read the answer: the rest is taken, and dropped.
+                if size <= BODY:
+                    read += part
+            return bytes(read) if size <= BODY else too_much
     return 408, f"the request took longer than {_SECONDS:g} seconds to arrive"
+
+
+def _announced(headers: dict[bytes, bytes]) -> int:
+    """Bytes; 0 where nothing is said, or no number."""
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        return 0
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

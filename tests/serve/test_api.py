@@ -201,6 +201,17 @@ def test_a_body_of_unknown_length_is_counted(ask: Ask) -> None:
     unharmed(ask)
 
 
+def test_a_million_ratings_are_too_many(ask: Ask) -> None:
+    body = json.dumps({"ratings": [{"item": 1, "stars": 1}] * 1_000_000}).encode()
+    refused(ask("/api/recommend", body=body), 413, "larger than 256 KB")
+    unharmed(ask)
+
+
+def test_who_asks_before_sending_is_told(ask: Ask) -> None:
+    answer = ask("/api/recommend", body=b"{", expect="100-continue", content_length="300000")
+    refused(answer, 413, "larger than 256 KB")
+
+
 def test_other_doors_are_closed(ask: Ask) -> None:
     body = json.dumps({"ratings": []})
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
