@@ -36,7 +36,7 @@ class Served:
         """Take the newer version, if there is one that works; what goes wrong is logged, once."""
         try:
             version = self.source.version()
-        except (RecaeError, OSError) as trouble:
+        except RecaeError as trouble:
             if not self._away:
                 _logger.warning("%s stays as it is: %s", self.name, _sentence(trouble))
             self._away = True

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from recae.errors import DataError
 from recae.models import Recommender, load_model
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Source(Protocol):
         """Whether it can ever hold another one."""
 
     def version(self) -> str:
-        """Of the model that is there now. Raises RecaeError, OSError where it cannot be told."""
+        """Of the model that is there now. Raises RecaeError where it cannot be told."""
 
     def load(self) -> Recommender:
         """Read it. Raises RecaeError."""
@@ -44,9 +45,12 @@ class Folder:
         return self._path.resolve().name
 
     def version(self) -> str:
-        """When its newest file was written."""
-        # A folder that is copied into place is not whole before its last file.
-        newest = max((each.stat().st_mtime for each in self._path.iterdir()), default=0.0)
+        """When its newest file was written, UTC. Raises DataError."""
+        try:
+            # A folder that is copied into place is not whole before its last file.
+            newest = max((each.stat().st_mtime for each in self._path.iterdir()), default=0.0)
+        except OSError as trouble:
+            raise DataError(f"there is no model in {self._path}: {trouble.strerror}") from None
         return datetime.fromtimestamp(newest, UTC).isoformat(" ", "microseconds")[:-6]
 
     def load(self) -> Recommender:

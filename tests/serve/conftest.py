@@ -24,7 +24,7 @@ from recae.serve.reloading import Served
 from recae.serve.running import _listening
 from recae.serve.sources import Folder
 
-HTML = "<img src=x onerror=alert(1)><b>Bold</b> (1999)"
+HTML = "<img src=x onerror=alert`1`><b>Bold</b> (1999)"
 TITLES = [HTML, "Heat (1995)", "Heat (1986)", "Amélie (2001)", "Matrix, The (1999)", "Alien (1979)"]
 USERS, ITEMS = 60, 40
 

@@ -202,7 +202,7 @@ def test_a_body_of_unknown_length_is_counted(ask: Ask) -> None:
 
 
 def test_a_million_ratings_are_too_many(ask: Ask) -> None:
-    body = json.dumps({"ratings": [{"item": 1, "stars": 1}] * 1_000_000}).encode()
+    body = b'{"ratings": [' + b'{"item": 1, "stars": 1},' * 1_000_000 + b"]}"
     refused(ask("/api/recommend", body=body), 413, "larger than 256 KB")
     unharmed(ask)
 
@@ -217,7 +217,9 @@ def test_other_doors_are_closed(ask: Ask) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
         answer = ask("/api/recommend", body=body, content_type=kind)
         refused(answer, 415, "send JSON")
-    assert ask("/api/recommend", body=body, content_type="application/json; charset=utf-8")[0] == 200
+    assert (
+        ask("/api/recommend", body=body, content_type="application/json; charset=utf-8")[0] == 200
+    )
     refused(ask("/api/recommend", body=body, method="PUT"), 405, "")
     refused(ask("/api/recommend"), 405, "")
     refused(ask("/nowhere"), 404, "nothing at /nowhere: see /docs")
