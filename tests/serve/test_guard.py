@@ -92,13 +92,13 @@ def test_browsers_are_told_to_trust_nothing_else(folders: tuple[Path, Path]) -> 
 
 def test_noise_and_halves_leave_the_server_unharmed(folders: tuple[Path, Path]) -> None:
     with serving(Served(Folder(folders[0]), "dual")) as port:
+        post = b"POST /api/recommend HTTP/1.1\r\nhost: localhost\r\n"
+        post += b"content-type: application/json\r\ncontent-length: "
         for noise in (
             b"\x16\x03\x01\x02\x00\x01\x00",
             b"GET / HTTP/9.9\r\n\r\n",
-            b"POST /api/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            b"content-length: " + b"9" * 40 + b"\r\n\r\n",
-            b"POST /api/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            b"content-length: 100\r\n\r\n{",
+            post + b"9" * 40 + b"\r\n\r\n",
+            post + b"100\r\n\r\n{",
             b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n",
         ):
             with socket.create_connection(("127.0.0.1", port)) as connection:

@@ -1,4 +1,4 @@
-"""The page in a browser: by keyboard, on a phone, in the dark, without eyes, on this machine alone."""
+"""The page in a browser: by keyboard, on a phone, in the dark, without eyes, and alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 TITLES = "() => [...document.querySelectorAll('#list .title')].map(each => each.textContent)"
 OUTSIDE = """
-() => [...document.querySelectorAll("body *")].filter(each => !each.closest("svg, .unseen, .skip") &&
+() => [...document.querySelectorAll("body *")].filter(each =>
+    !each.closest("svg, .unseen, .skip") &&
     each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))
 """
 
