@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 
-from recae.serve import guard
+from recae.serve import app, guard
 from recae.serve.guard import Guard, Message
 from recae.serve.reloading import Served
 from recae.serve.sources import Folder
@@ -48,7 +50,7 @@ def status_of(served: str, headers: list[tuple[bytes, bytes]], *parts: Message) 
     sent: list[Message] = []
     waiting = list(parts)
 
-    async def app(scope: Message, receive: Any, send: Any) -> None:
+    async def yes(scope: Message, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -61,7 +63,7 @@ def status_of(served: str, headers: list[tuple[bytes, bytes]], *parts: Message) 
         sent.append(message)
 
     scope = {"type": "http", "method": "POST" if parts else "GET", "headers": headers}
-    asyncio.run(Guard(app, served)(scope, receive, send))
+    asyncio.run(Guard(yes, served)(scope, receive, send))
     return sent[0]["status"], sent[1]["body"]
 
 
@@ -110,3 +112,20 @@ def test_noise_and_halves_leave_the_server_unharmed(folders: tuple[Path, Path]) 
         connection.request("GET", "/health")
         assert connection.getresponse().status == 200
         connection.close()
+
+
+def test_nobody_waits_behind_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_WAITING", 2)
+    free = threading.Event()
+
+    async def ask() -> None:
+        pool = app.Pool(1)
+        asked = [asyncio.create_task(pool.run(free.wait)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(HTTPException, match="too many requests are waiting"):
+            await pool.run(free.wait)
+        free.set()
+        assert await asyncio.gather(*asked) == [True, True]
+        assert await pool.run(free.wait)
+
+    asyncio.run(ask())
