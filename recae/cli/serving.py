@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def serve(
     model: ModelRef,
     other: Annotated[
-        str | None, typer.Argument(metavar="[MODEL2]", help="A second one, to compare with.")
+        str | None, typer.Argument(metavar="MODEL2", help="A second one, to compare with.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
     host: Annotated[str, typer.Option(help="The address that is served.")] = "127.0.0.1",

@@ -32,7 +32,7 @@ def serve(
     """
     logging.basicConfig(format="recae: %(message)s", level=logging.WARNING)
     logging.getLogger("recae.serve").setLevel(logging.INFO)
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         compute_in_one_thread()
         served = [Served(each, name) for each, name in zip(sources, _names(sources), strict=True)]
         app = app_of(served, host=host, threads=threads)
@@ -51,7 +51,8 @@ def serve(
             uvicorn.Server(config).run([listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that waits for connections. Raises RecaeError where the port cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=1024)

@@ -21,7 +21,7 @@ from recae.nn.training import Training
 from recae.ratings import Ratings
 from recae.serve.app import app_of
 from recae.serve.reloading import Served
-from recae.serve.running import _listening
+from recae.serve.running import listening
 from recae.serve.sources import Folder
 
 HTML = "<img src=x onerror=alert`1`><b>Bold</b> (1999)"
@@ -59,7 +59,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @contextmanager
 def serving(*served: Served, threads: int = 2) -> Iterator[int]:
     """The port of a real server, while the block lasts."""
-    with _listening("127.0.0.1", 0) as listener:
+    with listening("127.0.0.1", 0) as listener:
         app = app_of(served, host="127.0.0.1", threads=threads)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],))
