@@ -245,7 +245,7 @@ def _year(title: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Without case, accents and superfluous spaces."""
     if text.isascii():
         return " ".join(text.casefold().split())
@@ -255,7 +255,7 @@ def _fold(text: str) -> str:
 
 def _forms(title: str) -> tuple[str, str]:
     """The folded title, and the same with its article in front; both keep the year."""
-    folded = _fold(title)
+    folded = fold(title)
     name = _YEAR.sub("", folded)
     return folded, _article_first(name) + folded[len(name) :]
 
@@ -280,7 +280,7 @@ def _article_first(name: str) -> str:
 
 
 def _bare(title: str) -> str:
-    return _LEADING.sub("", _article_first(_YEAR.sub("", _fold(title))))
+    return _LEADING.sub("", _article_first(_YEAR.sub("", fold(title))))
 
 
 def _letters(text: str) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,17 +99,30 @@ _BY_USER: Final[dict[Colour, str]] = {
 }
 
 
-def principal(codes: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The two directions of largest variance (Pearson 1901): places [n, 2], shares of variance [2].
+class Plane(NamedTuple):
+    """The two directions of largest variance of codes (Pearson 1901)."""
 
-    Of the two signs of a direction the one in which its largest weight is positive.
-    """
-    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
-    _, scales, directions = np.linalg.svd(centred, full_matrices=False)
-    chosen = directions[:2]
-    largest = np.abs(chosen).argmax(axis=1)
-    chosen = chosen * np.sign(chosen[np.arange(len(chosen)), largest])[:, None]
-    return centred @ chosen.T, scales[:2] ** 2 / max(float((scales**2).sum()), 1e-300)
+    centre: NDArray[np.float64]
+    """[K]: the mean of the codes."""
+    directions: NDArray[np.float64]
+    """[2, K], of length 1; of the two signs the one in which the largest weight is positive."""
+    shares: NDArray[np.float64]
+    """[2]: of the variance."""
+
+    @classmethod
+    def of(cls, codes: Floats) -> Plane:
+        """Of codes [n, K], both 2 at least."""
+        centre = codes.mean(axis=0, dtype=np.float64)
+        _, scales, directions = np.linalg.svd(codes - centre, full_matrices=False)
+        chosen = directions[:2]
+        largest = np.abs(chosen).argmax(axis=1)
+        chosen = chosen * np.sign(chosen[np.arange(len(chosen)), largest])[:, None]
+        shares = scales[:2] ** 2 / max(float((scales**2).sum()), 1e-300)
+        return cls(centre, chosen, shares)
+
+    def places(self, codes: Floats) -> NDArray[np.float64]:
+        """[n, 2], of codes [n, K]."""
+        return np.asarray((codes - self.centre) @ self.directions.T)
 
 
 def _project(codes: Floats, method: Method) -> tuple[NDArray[np.float64], tuple[str, str]]:
@@ -118,9 +131,11 @@ def _project(codes: Floats, method: Method) -> tuple[NDArray[np.float64], tuple[
         raise DataError("codes of size 1 make no map: train a model with k of at least 2")
     if method == "umap":
         return _umap(codes), ("UMAP 1", "UMAP 2")
-    places, shares = principal(codes)
-    first, second = (f"component {n}: {s:.0%} of the variance" for n, s in enumerate(shares, 1))
-    return places, (first, second)
+    plane = Plane.of(codes)
+    first, second = (
+        f"component {n}: {s:.0%} of the variance" for n, s in enumerate(plane.shares, 1)
+    )
+    return plane.places(codes), (first, second)
 
 
 def _umap(codes: Floats) -> NDArray[np.float64]:

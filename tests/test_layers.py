@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "recae"
 
 LAYERS = {
     "cli": 8,
+    "serve": 8,
     "pyfunc": 8,
     "console": 7,
     "running": 6,
@@ -49,7 +50,11 @@ DOORS = {
     "matplotlib": {"plots"},
     "onnx": {"exporting"},
     "optuna": {"tuning"},
-    "pydantic": {"recipes"},
+    "pydantic": {"recipes", "serve"},
+    "pydantic_core": {"serve"},
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
     "implicit": {"models"},
     "myfm": {"models"},
     "sklearn": {"codes", "models"},

@@ -36,16 +36,19 @@ def test_principal_components_are_eigenvectors_of_the_covariance() -> None:
     codes = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32) @ np.diag(
         np.arange(1, 6, dtype=np.float32)
     )
-    places, shares = maps.principal(codes)
+    plane = maps.Plane.of(codes)
+    places, shares = plane.places(codes), plane.shares
     values, vectors = np.linalg.eigh(np.cov(codes.T.astype(np.float64)))
     np.testing.assert_allclose(shares, values[:-3:-1] / values.sum(), rtol=1e-5)
     expected = (codes - codes.mean(axis=0)) @ vectors[:, :-3:-1]
     np.testing.assert_allclose(np.abs(places), np.abs(expected), atol=1e-4)
-    np.testing.assert_array_equal(places, maps.principal(codes)[0])
+    np.testing.assert_array_equal(places, maps.Plane.of(codes).places(codes))
 
 
 def test_codes_that_are_all_the_same_are_one_place() -> None:
-    places, shares = maps.principal(np.ones((4, 3), np.float32))
+    codes = np.ones((4, 3), np.float32)
+    plane = maps.Plane.of(codes)
+    places, shares = plane.places(codes), plane.shares
     assert not places.any()
     assert not shares.any()
 

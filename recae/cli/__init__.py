@@ -12,6 +12,7 @@ from recae.cli.asking import ask
 from recae.cli.comparing import compare, leaderboard, ui
 from recae.cli.data import data_fetch, data_info, data_list
 from recae.cli.judging import evaluate, leak
+from recae.cli.serving import serve
 from recae.cli.similar import similar
 from recae.cli.tracked import track_delete, track_list, track_register, track_sync
 from recae.cli.training import train, tune
@@ -34,6 +35,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     tune,
     recommend,
     similar,
+    serve,
     export,
     ask,
     anomalies,

@@ -59,13 +59,18 @@ def terminal(*, err: bool = False) -> Console:
 def named_model(model: str) -> Recommender:
     from recae.models import load_model
 
-    tracked = model.startswith(("runs:/", "models:/"))
-    # Any other name with a separator can only be a path: no need to ask the tracking store.
-    if not tracked and (Path(model).exists() or Path(model).name != model):
+    if is_path(model):
         return load_model(Path(model))
     from recae.tracking import Store, load_run_model
 
     return load_run_model(Store(), model)
+
+
+def is_path(model: str) -> bool:
+    """Whether a model is named by its folder, and not as it is tracked."""
+    tracked = model.startswith(("runs:/", "models:/"))
+    # Any other name with a separator can only be a path: no need to ask the tracking store.
+    return not tracked and (Path(model).exists() or Path(model).name != model)
 
 
 def data_recipe(model: str, data: str | None, columns: str | None) -> DataRecipe:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Self, cast
 
 import numpy as np
@@ -74,6 +75,11 @@ class _Learned:
     levels: Levels | None = None
     """Where the head is ordinal."""
 
+    @cached_property
+    def items_with_ones(self) -> Floats:
+        """[N, K + 1]: what half-steps of users are solved against."""
+        return with_ones(self.item_vectors)
+
 
 _OBJECTS = ("network", "process", "levels")
 _ARRAYS = tuple(f.name for f in fields(_Learned) if f.name not in _OBJECTS)
@@ -88,6 +94,8 @@ class AutoRec(Family):
     """
 
     _learned: _Learned | None = field(default=None, init=False, repr=False)
+    _factors_of: tuple[_Learned, Floats] | None = field(default=None, init=False, repr=False)
+    """Of the items, with what they were made from: for one person they cost more than the rest."""
 
     # --- learning
 
@@ -372,9 +380,15 @@ class AutoRec(Family):
         """[N, K + 3]: the code, 1, the item's share of the offset, and what is said instead.
 
         The last column is zero but for items of which nothing is known; the raw modes can say no
-        more of them than the mean.
+        more of them than the mean. The same array every time: not the caller's to change.
         """
-        learned, fitted = self._get(), self.fitted
+        learned = self._get()
+        if self._factors_of is None or self._factors_of[0] is not learned:
+            self._factors_of = learned, self._new_item_factors(learned)
+        return self._factors_of[1]
+
+    def _new_item_factors(self, learned: _Learned) -> Floats:
+        fitted = self.fitted
         known = learned.item_known.astype(np.float32)
         bias = self._unit * learned.item_bias * known
         if self.baseline == "shrunk":
@@ -467,7 +481,7 @@ class AutoRec(Family):
         if learned.process is not None:
             moved = learned.process.refined(own, rest)
             return Users(vectors + moved.vectors, bias + moved.bias, moved.weights)
-        solved = ridge_rows(own, rest, with_ones(learned.item_vectors), self.ridge)
+        solved = ridge_rows(own, rest, learned.items_with_ones, self.ridge)
         return Users(vectors + solved[:, :-1], bias + solved[:, -1], weights)
 
     def _read(self, own: Ratings) -> Seen:

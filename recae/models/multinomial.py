@@ -214,6 +214,15 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
         vectors = self._vectors(self._likes(history.over(self.fitted.items)))
         return np.column_stack([vectors, np.ones(len(vectors), np.float32)])
 
+    def scores(self, history: Ratings) -> Floats:
+        # As factors they would be copied first, which for one person is most of the work.
+        items = self.network.columns
+        assert isinstance(items, Table | Tied)
+        users = torch.from_numpy(self.user_factors(self._own(history))[:, :-1])
+        with torch.no_grad():
+            users = users.to(items.vectors.device)
+            return numpy_of(torch.addmm(items.row_bias, users, items.vectors.T))
+
     def item_factors(self) -> Floats:
         """[N, W + 1]: the decoder's last layer, weights and bias."""
         items = self.network.columns

@@ -42,7 +42,7 @@ from recae.tracking.finding import (
 from recae.tracking.listing import ListedRun, delete, listed, to_delete
 from recae.tracking.outbox import Delivered, deliver, waiting
 from recae.tracking.page import compare_url, open_page
-from recae.tracking.registry import register
+from recae.tracking.registry import register, version_of
 from recae.tracking.store import Store
 from recae.tracking.studies import MlflowStudies
 from recae.tracking.sweeps import MlflowTracker
@@ -68,5 +68,6 @@ __all__ = [
     "register",
     "set_model",
     "to_delete",
+    "version_of",
     "waiting",
 ]

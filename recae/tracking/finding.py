@@ -170,8 +170,17 @@ def only(client: MlflowClient, store: Store, wanted: str) -> Run:
 
 
 def _registered(client: MlflowClient, store: Store, uri: str) -> Run:
+    version = registered_version(client, store, uri)
+    run = client.get_run(version.run_id) if version.run_id else None
+    if run is None or "recae.sweep" not in run.data.tags:
+        raise ComparisonError(f"{uri} is not a model that recae trained")
+    return run
+
+
+def registered_version(client: MlflowClient, store: Store, uri: str) -> ModelVersion:
+    """What models:/NAME@ALIAS or models:/NAME/VERSION stands for. Raises ComparisonError."""
     try:
-        version = _version(client, uri)
+        return _version(client, uri)
     except MlflowException as refusal:
         if not is_mistake(refusal):
             raise
@@ -180,10 +189,6 @@ def _registered(client: MlflowClient, store: Store, uri: str) -> Run:
             f"there is no model {uri} in {store.name}: name it as models:/NAME@ALIAS or "
             f"models:/NAME/VERSION; registered are {known or 'none'}"
         ) from None
-    run = client.get_run(version.run_id) if version.run_id else None
-    if run is None or "recae.sweep" not in run.data.tags:
-        raise ComparisonError(f"{uri} is not a model that recae trained")
-    return run
 
 
 def _version(client: MlflowClient, uri: str) -> ModelVersion:

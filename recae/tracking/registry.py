@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from recae.errors import RecaeError
 from recae.tracking.artifacts import logged_models
-from recae.tracking.finding import only
+from recae.tracking.finding import only, registered_version
 from recae.tracking.store import Store, as_default, explained, is_mistake
 
 
@@ -44,6 +44,21 @@ def register(store: Store, run: str, name: str, alias: str | None = None) -> int
             if alias is not None:
                 client.set_registered_model_alias(name, alias, version.version)
     return int(version.version)
+
+
+def version_of(store: Store, wanted: str) -> str:
+    """What models:/NAME@ALIAS or models:/NAME/VERSION stands for now: the version's number; the id
+    of a run that is named in any other way.
+
+    Raises RecaeError where there is no such model or run, StoreError where the store cannot be
+    used.
+    """
+    client = store.open()
+    with explained(store):
+        if wanted.startswith("models:/"):
+            return str(registered_version(client, store, wanted).version)
+        run_id: str = only(client, store, wanted).info.run_id
+    return run_id
 
 
 def registered_as(client: MlflowClient, run_id: str) -> list[str]:
