@@ -18,7 +18,7 @@ from recae import splits
 from recae.errors import DataError
 from recae.features import Categories, CategoryCode, Coding, Features, NumberCode, Numbers, guess
 from recae.ids import Ids
-from recae.models.base import _leave_one_out
+from recae.models.explaining import _leave_one_out
 from recae.ratings import Ratings
 
 PEOPLE = Features.of(

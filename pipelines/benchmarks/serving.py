@@ -51,7 +51,7 @@ def main() -> None:
     arguments.add_argument("--model", type=Path)
     arguments.add_argument("--rate", type=float, default=200)
     arguments.add_argument("--seconds", type=float, default=20)
-    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--threads", type=int, default=1)
     given = arguments.parse_args()
     print("| reasons | asked/s | p50 ms | p99 ms | worst ms | answered/s | at most/s |")
     print("|---|---|---|---|---|---|---|")

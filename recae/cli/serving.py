@@ -20,7 +20,7 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
     host: Annotated[str, typer.Option(help="The address that is served.")] = "127.0.0.1",
-    threads: Annotated[int, typer.Option(min=1, help="Requests that are computed at once.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Requests that are computed at once.")] = 1,
 ) -> None:
     """A page and an API on a model, which takes new versions as they come."""
     from recae import serve

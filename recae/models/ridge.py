@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from recae.errors import RecaeError
 from recae.ratings import Ratings
@@ -30,7 +31,13 @@ class UnsolvableError(RecaeError):
 
 def threads_for(systems: int) -> AbstractContextManager[object]:
     """While so many small systems are solved: threads inside thousands only wait for each other."""
-    return threadpool_limits(1, "blas") if systems >= _FEW else nullcontext()
+    return _blas().limit(limits=1) if systems >= _FEW else nullcontext()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """numpy's, found once: to look for it takes longer than a person's list."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def with_ones(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -49,8 +56,8 @@ def ridge_rows(
 
     values [R] stand at the ratings of `history`; x_ui is the item's row of items [N, K], plus the
     user's row of shifts [U, K] where there are any. Users without ratings get zeros. The normal
-    equations of a block of users are solved together; where a user has fewer ratings than K, the
-    smaller system of the dual is solved instead. Raises UnsolvableError.
+    equations of a block of users are solved together; where users have fewer ratings than K, the
+    smaller systems of the dual instead, those of one size together. Raises UnsolvableError.
     """
     with threads_for(len(history.users)):
         try:
@@ -73,16 +80,20 @@ def _solved(
     solved = np.zeros((n_users, k), dtype=np.float32)
     starts, counts = history.matrix.indptr, history.user_counts
 
-    def vectors(row: Any, entries: slice) -> NDArray[np.float32]:
-        found = items[history.columns[entries]]
+    def vectors(row: Any, entries: Any) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = items[history.columns[entries]]
         return found if shifts is None else found + shifts[row]
 
-    for row in np.flatnonzero((counts > 0) & (counts < k)):
-        entries = slice(starts[row], starts[row + 1])
-        x = vectors(row, entries)
-        gram = (x @ x.T).astype(np.float64)
-        gram[np.diag_indices_from(gram)] += penalty
-        solved[row] = np.linalg.solve(gram, values[entries].astype(np.float64)) @ x
+    few = counts * ((counts > 0) & (counts < k))
+    for count in np.unique(few[few > 0]).tolist():
+        alike, size = np.flatnonzero(few == count), max(1, _BLOCK // (count * k))
+        for rows in (alike[start : start + size] for start in range(0, len(alike), size)):
+            places = starts[rows, None] + np.arange(count)
+            x = vectors(rows[:, None], places)
+            grams = (x @ x.transpose(0, 2, 1)).astype(np.float64)
+            grams[:, np.arange(count), np.arange(count)] += penalty
+            duals = np.linalg.solve(grams, values[places, None].astype(np.float64))
+            solved[rows] = np.einsum("ucd,uck->uk", duals, x)
     many = np.flatnonzero(counts >= k)
     size = max(1, _BLOCK // (k * k))
     for rows in (many[start : start + size] for start in range(0, len(many), size)):

@@ -22,7 +22,7 @@ _GRACE: Final = 10
 
 
 def serve(
-    sources: Sequence[Source], *, host: str = "127.0.0.1", port: int = 8000, threads: int = 2
+    sources: Sequence[Source], *, host: str = "127.0.0.1", port: int = 8000, threads: int = 1
 ) -> None:
     """Serve the page and the API until SIGTERM or SIGINT, printing the link. For the main thread.
 
