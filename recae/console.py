@@ -148,8 +148,10 @@ def show_report(console: Console, report: Report) -> None:
 
 
 def _show_next(console: Console, report: Report) -> None:
-    """Commands that work on what was just trained: its best model, two of its items."""
-    best = records(report.comparison, report.costs)[0]["model"]
+    """Commands that work on what was just trained: the model that was shown, or the best, and two
+    of its items."""
+    show = report.recipe.show
+    best = show.model if show else records(report.comparison, report.costs)[0]["model"]
     run = next(o.plan.name for o in report.outcomes if o.plan.model == best)
     # The two that most people rated: whoever tries it knows them.
     popular = np.argsort(-report.ratings.item_counts, kind="stable")[:2]
@@ -162,7 +164,7 @@ def _show_next(console: Console, report: Report) -> None:
         f"next:\n"
         f"  recae recommend {run} {' '.join(rates)} --explain\n"
         f"  recae compare --baseline {report.comparison.baseline}{sort}\n"
-        f"  recae ui",
+        f"  recae serve {run}",
         markup=False,
         soft_wrap=True,
     )
