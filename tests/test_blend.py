@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recae.errors import DataError, NotFittedError
+from recae.evaluation import evaluate
 from recae.metrics import ranking
 from recae.models import AutoRec, Blend, load_model
 from recae.models.blend import chosen_weight
@@ -103,13 +104,14 @@ def test_intervals_hold_the_share_that_they_promise() -> None:
     split = random(RATINGS, test=0.3, rng=np.random.default_rng(5))
     for level in (0.5, 0.8):
         model = blend(level=level).fit(split.train, rng=np.random.default_rng(1))
-        own, target = split.test.history.over(model.fitted.items), split.test.target
-        said = model.predict_at(split.test)
-        bounds = model._bounds(own, target.rows, target.columns.astype(np.int64), said)
+        target = split.test.target
+        bounds = model.intervals_at(split.test)
         assert bounds is not None
-        low, high = bounds
-        inside = float(((low <= target.stars) & (target.stars <= high)).mean())
+        inside = float(((bounds[0] <= target.stars) & (target.stars <= bounds[1])).mean())
         assert abs(inside - level) < 0.1
+        found = evaluate(model, split.test).metrics
+        assert found["interval_coverage"] == pytest.approx(inside)
+        assert found["interval_width"] == pytest.approx(float((bounds[1] - bounds[0]).mean()))
 
 
 def test_the_lower_bound_is_where_intervals_begin(model: Blend) -> None:
@@ -126,6 +128,7 @@ def test_with_few_ratings_there_are_lists_but_no_intervals() -> None:
     model = blend().fit(few, rng=np.random.default_rng(0))
     found = model.recommend(few, 1, include_seen=True)
     assert found.low is None
+    assert model.intervals_at(Holdout(few.keep(few.stars > 2), few.keep(few.stars <= 2))) is None
     assert "low" not in found.to_frame()
     with pytest.raises(DataError, match="too few ratings to know how wrong it is"):
         model.recommend(few, 1, by="lower-bound")

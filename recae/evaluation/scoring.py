@@ -109,7 +109,8 @@ def evaluate(
 
     n: length of the lists. relevant: the stars from which a target counts as relevant for the
     lists; three quarters of the scale where not stated. intervals: of this model, to be told how
-    many targets are inside and how wide they are. rules: of the lists, as `recommend` takes them.
+    many targets are inside and how wide they are; None: its own, where it has any. rules: of the
+    lists, as `recommend` takes them.
 
     Raises DataError for a holdout without targets, n below 1 and rules that the model cannot
     follow, NotFittedError.
@@ -126,8 +127,8 @@ def evaluate(
     if model.predicts_stars:
         stars, by_user = _errors(holdout.target, predicted)
     nothing = np.full(len(predicted), np.nan)
-    interval = (nothing, nothing) if intervals is None else intervals.at(holdout)
-    if intervals is not None:
+    interval = _intervals(model, holdout, intervals)
+    if interval is not None:
         within = _covered(holdout.target, *interval)
         stars |= {f"interval_{k}": float(v.sum() / len(predicted)) for k, v in within.items()}
         by_user |= within
@@ -151,7 +152,7 @@ def evaluate(
         },
         holdout.target.users,
         by_user,
-        Answers.of(model, holdout, predicted, interval, lists),
+        Answers.of(model, holdout, predicted, interval or (nothing, nothing), lists),
     )
 
 
@@ -169,6 +170,16 @@ def _predicted(model: Recommender, holdout: Holdout) -> Floats:
     if not model.predicts_stars:
         return np.full(len(holdout.target), np.nan)
     return model.predict_at(holdout).astype(np.float64)
+
+
+def _intervals(
+    model: Recommender, holdout: Holdout, intervals: Intervals | None
+) -> tuple[Floats, Floats] | None:
+    """Lowest and highest stars, [R] each: of `intervals`, or the model's own where it has any."""
+    if intervals is not None:
+        return intervals.at(holdout)
+    own = model.intervals_at(holdout)
+    return own and (own[0].astype(np.float64), own[1].astype(np.float64))
 
 
 def _errors(target: Ratings, predicted: Floats) -> tuple[dict[str, float], dict[str, Floats]]:

@@ -334,6 +334,12 @@ class Recommender(ABC):
         because it takes ratings that a model has not learned from to know them."""
         return None
 
+    def intervals_at(self, holdout: Holdout) -> tuple[Floats, Floats] | None:
+        """Lowest and highest stars of the model's own intervals at the target ratings, [R] each;
+        None where it knows none (`recae.intervals` makes some for any model)."""
+        users, items, _ = self._targets(holdout)
+        return self._bounds(self._own(holdout.history), users, items, self.predict_at(holdout))
+
     @overload
     def recommend(
         self, history: Ratings, n: int = 10, **rules: Unpack[Rules]

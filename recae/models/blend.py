@@ -32,12 +32,12 @@ from recae.models.levels import Spread
 from recae.models.multinomial import MultinomialAutoencoder
 from recae.models.places import Places
 from recae.models.ranking import standard
+from recae.models.rules import ORDERS
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
 Order: TypeAlias = Literal["blend", "stars", "liked", "lower-bound"]
 
-_ORDERS: Final[tuple[Order, ...]] = ("blend", "stars", "liked", "lower-bound")
 _WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 5.0)
 """Of the stars, among which the best is chosen."""
 _N: Final = 10
@@ -90,8 +90,8 @@ class Blend(Recommender):
                 raise ValueError(f"{name}: {type(member).__name__} {does}: choose one like {like}")
         if not any(isinstance(member, Encodes) for member in (self.stars, self.liked)):
             raise ValueError("one of the two models must have codes, like autorec-dual")
-        if self.by not in _ORDERS:
-            raise ValueError(f"by must be one of {', '.join(_ORDERS)}, not {self.by!r}")
+        if self.by not in ORDERS:
+            raise ValueError(f"by must be one of {', '.join(ORDERS)}, not {self.by!r}")
         for name, share in (("level", self.level), ("holdout", self.holdout)):
             if not 0 < share < 1:
                 raise ValueError(f"{name} must be between 0 and 1, not {share}")
@@ -234,7 +234,7 @@ class Blend(Recommender):
 
     @property
     def orders(self) -> tuple[str, ...]:
-        return (self.by, *(order for order in _ORDERS if order != self.by))
+        return (self.by, *(order for order in ORDERS if order != self.by))
 
     def scores(self, history: Ratings) -> Floats:
         return self._ranked(self._own(history), self.by)[0]
