@@ -206,6 +206,7 @@ def test_a_model_without_codes_proposes_what_is_well_known(folders: tuple[Path, 
         expect(proposed).to_have_count(6)
         first = proposed.all_text_contents()
         page.locator("#known input").first.press("End")
+        expect(page.locator("#rated .name")).to_have_text([first[0]])
         expect(proposed).to_have_count(6)
         assert proposed.all_text_contents()[:5] == first[1:]
 
