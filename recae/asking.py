@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -117,8 +118,7 @@ class Interview:
         known[rated] = 0
         known[[] if denied is None else denied] = 0
         count = min(n, int((known > 0).sum()))
-        weights = (self.known / self.known.sum())[:, None]
-        of_all = items.T @ (weights * items)
+        of_all = self._of_all
         given = items @ self._covariance(rated)
         variance = np.einsum("nk,nk->n", given, items)
         told = np.einsum("nk,nk->n", given @ of_all, given)
@@ -136,6 +136,12 @@ class Interview:
             variance -= share**2 * (_NOISE + variance[best])
             given -= np.outer(share, along)
         return chosen, gains
+
+    @cached_property
+    def _of_all(self) -> Floats:
+        """[K + 1, K + 1]: mean of q q' over the items, as often as they are rated."""
+        weights = self.known / self.known.sum()
+        return np.asarray(self.vectors.T @ (weights[:, None] * self.vectors))
 
     def _covariance(self, rated: Rows) -> Floats:
         """Of the person's vector, given ratings of these items: [K + 1, K + 1]."""

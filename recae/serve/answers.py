@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 Id = int | str
 
@@ -26,6 +27,16 @@ class Item:
 class Found:
     """Items that a search found, best first."""
 
+    items: list[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Items to ask a person for, the first one first."""
+
+    by: Literal["gain", "popularity"]
+    """Gain: those whose ratings would tell most about all others. Popularity, of a model that
+    cannot tell which these are: the best known."""
     items: list[Item]
 
 

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import recae
 from recae.errors import RecaeError
-from recae.serve.answers import Abouts, Answer, Atlas, Found, Health, Mistake
+from recae.serve.answers import Abouts, Answer, Atlas, Found, Health, Mistake, Questions
 from recae.serve.engine import Engine
 from recae.serve.guard import Guard
 from recae.serve.reloading import Served
-from recae.serve.schemas import MOST, Wish, sentence
+from recae.serve.schemas import MOST, Interviewed, Wish, sentence
 
 T = TypeVar("T")
 
@@ -95,6 +95,15 @@ def _add_answers(app: FastAPI, served: Sequence[Served], pool: Pool) -> None:
             return _json(found)
 
         return await pool.run(compute)
+
+    @app.post("/api/questions", response_model=Questions, responses=_REFUSED)
+    async def questions(whom: Interviewed) -> Response:
+        """The n items to ask a person for: those whose ratings would tell most, where the model
+        knows, or else the best known."""
+        engine = engine_of(whom.model)
+        return await pool.run(
+            lambda: _json(engine.questions(whom.given, whom.n, deny=whom.deny or ()))
+        )
 
     @app.get("/api/items", response_model=Found, responses=_REFUSED)
     async def items(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from recae.asking import Interview
 from recae.errors import DataError
 from recae.ids import Rows
 from recae.maps import Plane
@@ -29,6 +30,7 @@ from recae.serve.answers import (
     Id,
     Item,
     Point,
+    Questions,
     Reason,
     Recommended,
 )
@@ -58,6 +60,7 @@ class Engine:
         """
         self.recommend(self._somebody, 1, {}, explain=True, place=True)
         self.search("", 1)
+        self.questions(self._somebody, 1)
         if self.about.map:
             _ = self.atlas
         with suppress(DataError):
@@ -146,6 +149,28 @@ class Engine:
             lines.append(line)
         return lines
 
+    # --- asking
+
+    def questions(
+        self, given: Sequence[tuple[Id, float]], n: int, *, deny: Iterable[Id] = ()
+    ) -> Questions:
+        """At most n items to ask one person for, see `recae.asking`; of a model without codes, the
+        best known.
+
+        given: (id or title, stars). deny: ids or titles that need not be asked for.
+
+        Raises DataError for unknown items and ratings that nobody can have given.
+        """
+        rated = self._history(given).columns.astype(np.int64)
+        denied = np.asarray(self._rows(deny), dtype=np.int64)
+        if self._interview is None:
+            left_out = {*rated.tolist(), *denied.tolist()}
+            known = self._index.find("", n + len(left_out))
+            rows = [row for row in known if row not in left_out][:n]
+            return Questions("popularity", [self.item(row) for row in rows])
+        chosen, _ = self._interview.order(rated, n, denied)
+        return Questions("gain", [self.item(row) for row in chosen.tolist()])
+
     # --- what there is
 
     def search(self, typed: str, n: int) -> Found:
@@ -228,6 +253,13 @@ class Engine:
     @cached_property
     def _index(self) -> TitleIndex:
         return TitleIndex(self._titles, self.model.fitted.item_counts)
+
+    @cached_property
+    def _interview(self) -> Interview | None:
+        """None of a model without codes."""
+        with suppress(DataError):
+            return Interview.of(self.model)
+        return None
 
     @cached_property
     def _mapped(self) -> Rows:

@@ -31,8 +31,8 @@ class Rating(_Asked):
     stars: float = Field(allow_inf_nan=False)
 
 
-class Wish(_Asked):
-    """Whom to recommend to, and what."""
+class _ForOne(_Asked):
+    """Who a person is, and how many items are wanted for the person."""
 
     ratings: list[Rating] = Field(
         max_length=RATINGS,
@@ -40,6 +40,23 @@ class Wish(_Asked):
     )
     n: int = Field(default=10, strict=True, ge=1, le=MOST)
     model: Text | None = Field(default=None, description="By name; none: the first.")
+    deny: list[Name] | None = Field(
+        default=None, max_length=RATINGS, description="Items that are left out."
+    )
+
+    @property
+    def given(self) -> list[tuple[int | str, float]]:
+        """Items with their stars."""
+        return [(each.item, each.stars) for each in self.ratings]
+
+
+class Interviewed(_ForOne):
+    """Whom to ask for ratings, and what need not be asked for."""
+
+
+class Wish(_ForOne):
+    """Whom to recommend to, and what."""
+
     by: Text | None = Field(default=None, description="An order of the model; none: its default.")
     genres: list[Text] | None = Field(
         default=None, min_length=1, max_length=100, description="Any of these."
@@ -49,9 +66,6 @@ class Wish(_Asked):
     )
     allow: list[Name] | None = Field(
         default=None, max_length=RATINGS, description="Items that alone may be recommended."
-    )
-    deny: list[Name] | None = Field(
-        default=None, max_length=RATINGS, description="Items that may not."
     )
     include_seen: bool = Field(default=False, description="Also what is rated.")
     diversity: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
@@ -69,11 +83,6 @@ class Wish(_Asked):
                 "leave explain out"
             )
         return self
-
-    @property
-    def given(self) -> list[tuple[int | str, float]]:
-        """Items with their stars."""
-        return [(each.item, each.stars) for each in self.ratings]
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recae.asking import Interview, questions
 from recae.models import load_model
+from recae.serve.reloading import Served
+from recae.serve.sources import Folder
 from tests.serve.conftest import HTML, ITEMS, TITLES, USERS, Ask
 
 GIVEN = [{"item": 1, "stars": 5}, {"item": "Alien (1979)", "stars": 4.5}, {"item": 6, "stars": 0.5}]
@@ -72,6 +75,42 @@ def test_a_model_that_only_ranks(ask: Ask) -> None:
     assert ask("/api/map?model=popular")[0] == 422
 
 
+def test_questions_are_the_models_own(ask: Ask, folders: tuple[Path, Path]) -> None:
+    model = load_model(folders[0])
+    rated = {1: 5.0, 5: 4.5, 6: 0.5}
+    first = questions(model, rated, 4)
+    status, answer = ask("/api/questions", {"ratings": GIVEN, "n": 4})
+    assert (status, answer["by"]) == (200, "gain")
+    assert [each["item"] for each in answer["items"]] == [each["item"] for each in first]
+    found = {each["item"]: each for each in ask("/api/items?n=100")[1]["items"]}
+    assert all(each == found[each["item"]] for each in answer["items"])
+    denied = [first[0]["item"], first[2]["title"]]
+    _, answer = ask("/api/questions", {"ratings": GIVEN, "n": 100, "deny": denied})
+    rest = questions(model, rated, 100, deny=[first[0]["item"], first[2]["item"]])
+    assert [each["item"] for each in answer["items"]] == [each["item"] for each in rest]
+    assert len(rest) == ITEMS - 5
+    _, nobody = ask("/api/questions", {"ratings": []})
+    assert [each["item"] for each in nobody["items"]] == [e["item"] for e in questions(model)]
+
+
+def test_a_model_without_codes_asks_for_what_is_best_known(ask: Ask) -> None:
+    known = [each["item"] for each in ask("/api/items?n=100")[1]["items"]]
+    wish = {"ratings": [{"item": known[1], "stars": 5}], "deny": [known[0], known[3]]}
+    status, answer = ask("/api/questions", wish | {"model": "popular", "n": 3})
+    assert (status, answer["by"]) == (200, "popularity")
+    assert [each["item"] for each in answer["items"]] == [known[2], *known[4:6]]
+    _, answer = ask("/api/questions", wish | {"model": "popular", "n": 100})
+    assert len(answer["items"]) == ITEMS - 3
+
+
+def test_questions_are_prepared_before_anybody_asks(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Served(Folder(folders[0]), "dual").engine
+    monkeypatch.setattr(Interview, "of", None)
+    assert len(engine.questions([(1, 5.0)], 3).items) == 3
+
+
 def test_items_are_found_by_parts_of_their_titles(ask: Ask) -> None:
     def found(q: str) -> list[str]:
         return [each["title"] for each in ask(f"/api/items?q={q}")[1]["items"]]
@@ -112,7 +151,7 @@ def test_the_map_has_all_items(ask: Ask) -> None:
 def test_the_api_describes_itself(ask: Ask) -> None:
     _, described = ask("/openapi.json")
     assert set(described["paths"]) == {
-        *("/api/recommend", "/api/items", "/api/model", "/api/map", "/health")
+        *("/api/recommend", "/api/questions", "/api/items", "/api/model", "/api/map", "/health")
     }
 
 
@@ -182,6 +221,26 @@ def refused(answer: tuple[int, Any], status: int, sentence: str) -> None:
 def test_a_bad_wish_gets_one_sentence(ask: Ask, what: str) -> None:
     wish, sentence = REFUSED[what]
     refused(ask("/api/recommend", wish), 422, sentence)
+    unharmed(ask)
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({}, r"ratings: field required"),
+        ({"ratings": [], "n": 0}, r"n: .*greater than or equal to 1"),
+        ({"ratings": [], "n": 101}, r"n: .*less than or equal to 100"),
+        ({"ratings": [], "deny": ["Heet"]}, r"no item is called 'Heet'; .*Heat"),
+        ({"ratings": [], "deny": [1] * 2001}, r"deny: .*at most 2000 items"),
+        ({"ratings": MANY}, r"ratings: .*at most 2000 items"),
+        ({"ratings": [{"item": 1, "stars": 7}]}, r"7.* scale"),
+        ({"ratings": [GIVEN[0], GIVEN[0]]}, r"Heat \(1995\) is rated twice"),
+        ({"ratings": [], "explain": True}, r"explain: extra inputs are not permitted"),
+        ({"ratings": [], "model": "x"}, r"no model is called 'x' here: there is dual, pop"),
+    ],
+)
+def test_a_bad_interview_gets_one_sentence(ask: Ask, wish: Any, sentence: str) -> None:
+    refused(ask("/api/questions", wish), 422, sentence)
     unharmed(ask)
 
 

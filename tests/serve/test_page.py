@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,6 +37,12 @@ def port(folders: tuple[Path, Path]) -> Iterator[int]:
 
 @pytest.fixture(params=["light", "dark"])
 def page(port: int, request: pytest.FixtureRequest) -> Iterator[Page]:
+    with opened(port, request.param) as page:
+        yield page
+
+
+@contextmanager
+def opened(port: int, scheme: Literal["light", "dark"]) -> Iterator[Page]:
     """The page; afterwards nothing was said in the console, or asked of another machine."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -43,15 +51,15 @@ def page(port: int, request: pytest.FixtureRequest) -> Iterator[Page]:
     hosts: set[str | None] = set()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        opened = browser.new_page(viewport=WIDE, color_scheme=request.param)
-        opened.on("console", lambda message: heard.append(message.text))
-        opened.on("pageerror", lambda error: heard.append(str(error)))
-        opened.on("dialog", lambda dialog: (heard.append("a dialog"), dialog.dismiss()))
-        opened.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname))
-        opened.goto(f"http://127.0.0.1:{port}/")
-        expect(opened.locator("#status")).to_contain_text("10 recommendations", timeout=30_000)
-        yield opened
-        assert opened.context.cookies() == []
+        page = browser.new_page(viewport=WIDE, color_scheme=scheme)
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("dialog", lambda dialog: (heard.append("a dialog"), dialog.dismiss()))
+        page.on("request", lambda asked: hosts.add(urlsplit(asked.url).hostname))
+        page.goto(f"http://127.0.0.1:{port}/")
+        expect(page.locator("#status")).to_contain_text("10 recommendations", timeout=30_000)
+        yield page
+        assert page.context.cookies() == []
         browser.close()
     # A browser tells of refusals, which one test asks for.
     assert [each for each in heard if "status of 422" not in each] == []
@@ -138,6 +146,69 @@ def test_two_models_side_by_side(page: Page) -> None:
     expect(page.locator("#status")).to_have_text(f"10 recommendations each, {both} of them in both")
     assert page.locator(".side").last.locator(".both").count() == both
     assert page.locator(".side").first.locator(".only").count() == 10 - both
+
+
+def test_proposals_follow_from_answers(page: Page) -> None:
+    heading = page.get_by_role("heading", name="Most telling to rate next")
+    expect(heading).to_be_visible()
+    proposed = page.locator("#known .name")
+    expect(proposed).to_have_count(6)
+    first = proposed.all_text_contents()
+    page.locator("#known input").first.focus()
+    page.keyboard.press("End")
+    expect(page.locator("#rated .name")).to_have_text([first[0]])
+    expect(page.locator("#rated input")).to_be_focused()
+    expect(proposed).to_have_count(6)
+    second = proposed.all_text_contents()
+    assert first[0] not in second
+    # What is proposed again stays in its place.
+    stayed = [each for each in first if each in second]
+    assert second[: len(stayed)] == stayed
+    seen = {first[0], *second}
+    others = page.get_by_role("button", name="Others")
+    for _ in range(5):
+        before = proposed.all_text_contents()
+        others.press("Enter")
+        expect(proposed).not_to_have_text(before)
+        expect(others).to_be_focused()
+        shown = proposed.all_text_contents()
+        assert not seen & set(shown)
+        seen |= set(shown)
+    # After all 40 have been seen they come again, but never what is rated.
+    for _ in range(2):
+        before = proposed.all_text_contents()
+        others.press("Enter")
+        expect(proposed).not_to_have_text(before)
+        assert first[0] not in proposed.all_text_contents()
+    assert set(proposed.all_text_contents()) <= seen
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_what_waits_for_its_stars_is_not_proposed(page: Page) -> None:
+    first = page.locator("#known .name").all_text_contents()
+    page.get_by_role("combobox", name="Search a title").fill(first[0])
+    page.locator("#found [role=option]").first.click()
+    expect(page.locator("#rated .name")).to_have_text([first[0]])
+    page.get_by_role("button", name="Others").click()
+    expect(page.locator("#known .name").first).not_to_have_text(first[1])
+    for _ in range(8):
+        assert first[0] not in page.locator("#known .name").all_text_contents()
+        with page.expect_response("**/api/questions"):
+            page.get_by_role("button", name="Others").click()
+
+
+def test_a_model_without_codes_proposes_what_is_well_known(folders: tuple[Path, Path]) -> None:
+    with serving(Served(Folder(folders[1]), "popular")) as port, opened(port, "light") as page:
+        expect(page.get_by_role("heading", name="Well known, to you too?")).to_be_visible()
+        proposed = page.locator("#known .name")
+        expect(proposed).to_have_count(6)
+        first = proposed.all_text_contents()
+        page.locator("#known input").first.press("End")
+        expect(page.locator("#rated .name")).to_have_text([first[0]])
+        expect(proposed).to_have_count(6)
+        assert proposed.all_text_contents()[:5] == first[1:]
 
 
 def test_a_server_that_is_gone_is_told(page: Page) -> None:

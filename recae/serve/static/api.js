@@ -20,10 +20,14 @@ export const items = async (q, n, signal) =>
 
 export const atlas = model => asked(`/api/map?${new URLSearchParams({ model })}`);
 
-export const recommend = (wish, signal) =>
-  asked("/api/recommend", {
+export const recommend = (wish, signal) => told("/api/recommend", wish, signal);
+
+export const questions = whom => told("/api/questions", whom);
+
+const told = (path, body, signal) =>
+  asked(path, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify(wish),
+    body: JSON.stringify(body),
     signal,
   });

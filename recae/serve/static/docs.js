@@ -39,7 +39,8 @@ function fields(schema) {
 function example(path, verb) {
   const start = `curl ${location.origin}${path}`;
   if (verb === "get") return path === "/api/items" ? `${start}?q=heat` : start;
-  return `${start} -H 'content-type: application/json' \\\n  -d '{"ratings": [{"item": "Heat (1995)", "stars": 5}], "n": 3, "explain": true}'`;
+  const wanted = path === "/api/recommend" ? '"n": 3, "explain": true' : '"n": 3';
+  return `${start} -H 'content-type: application/json' \\\n  -d '{"ratings": [{"item": "Heat (1995)", "stars": 5}], ${wanted}}'`;
 }
 
 function operation(path, verb, { description, parameters = [], requestBody, responses }) {
@@ -59,7 +60,7 @@ function shape([name, schema]) {
     element("p", { class: "quiet" }, schema.description), schema.properties ? fields(schema) : null);
 }
 
-const hidden = ["HTTPValidationError", "ValidationError", "Wish"];
+const hidden = ["HTTPValidationError", "ValidationError", "Interviewed", "Wish"];
 at("paths").replaceChildren(
   ...Object.entries(described.paths).flatMap(([path, verbs]) =>
     Object.entries(verbs).map(([verb, about]) => operation(path, verb, about))),

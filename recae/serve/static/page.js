@@ -10,8 +10,9 @@ import { starsInput } from "./stars.js";
 
 const KNOWN = 6;
 const EXPLAINED = 200;
+const SKIPPED = 500;
 
-const state = { ...remembered(), models: [], compared: false, known: [], first: 0, drawn: null };
+const state = { ...remembered(), models: [], compared: false, known: [], skipped: [], questioned: null, drawn: null };
 let asking;
 
 // --- ratings
@@ -79,20 +80,56 @@ function place(list, nodes) {
 function showRatings() {
   const rated = new Set(state.ratings.map(each => each.item));
   place(at("rated"), state.ratings.map(each => row(each).node));
-  const open = state.known.filter(each => !rated.has(each.item));
-  if (state.first >= open.length) state.first = 0;
-  place(at("known"), open.slice(state.first, state.first + KNOWN).map(each => row(each).node));
+  place(at("known"), state.known.filter(each => !rated.has(each.item)).map(each => row(each).node));
   at("unrated").hidden = rated.size > 0;
   at("clear").hidden = rated.size === 0;
+}
+
+// --- what is proposed
+
+async function propose() {
+  const deny = [...state.skipped, ...state.ratings.filter(each => each.stars == null).map(each => each.item)];
+  const whom = { model: state.models[0].name, ratings: stated(given()), n: KNOWN, deny };
+  const questioned = JSON.stringify(whom);
+  if (questioned === state.questioned) return;
+  state.questioned = questioned;
+  try {
+    const { by, items } = await api.questions(whom);
+    if (state.questioned !== questioned) return;
+    if (!items.length && state.skipped.length) {
+      state.skipped = [];
+      await propose();
+    } else showProposals(by, items);
+  } catch (trouble) {
+    if (state.questioned === questioned) state.questioned = null;
+    throw trouble;
+  }
+}
+
+// What is proposed again stays where it is being read.
+function showProposals(by, items) {
+  const again = new Set(items.map(each => each.item));
+  const stay = state.known.filter(each => again.has(each.item));
+  const before = new Set(stay.map(each => each.item));
+  state.known = [...stay, ...items.filter(each => !before.has(each.item))];
+  at("known-title").textContent = by === "gain" ? "Most telling to rate next" : "Well known, to you too?";
+  showRatings();
+}
+
+function skip() {
+  state.skipped = [...state.skipped, ...state.known.map(each => each.item)].slice(-SKIPPED);
+  propose().catch(failed);
 }
 
 // --- what is asked
 
 const given = () => state.ratings.filter(each => each.stars != null);
 
+const stated = ratings => ratings.map(({ item, stars }) => ({ item, stars }));
+
 function wish(model) {
   const { by, popularity, diversity, n, genres, from, to } = state.choices;
-  const ratings = given().map(({ item, stars }) => ({ item, stars }));
+  const ratings = stated(given());
   return {
     model: model.name,
     ratings,
@@ -120,7 +157,8 @@ const refresh = later(120, async () => {
   const models = state.compared ? state.models : state.models.slice(0, 1);
   at("answers").setAttribute("aria-busy", "true");
   try {
-    const answers = await Promise.all(models.map(model => api.recommend(wish(model), signal)));
+    const lists = Promise.all(models.map(model => api.recommend(wish(model), signal)));
+    const [answers] = await Promise.all([lists, propose()]);
     show(answers);
     at("trouble").hidden = true;
     if (answers.some((answer, place) => answer.version !== models[place].version)) await meet();
@@ -232,7 +270,7 @@ function listen() {
     changed();
   });
   at("clear").addEventListener("click", clear);
-  at("others").addEventListener("click", () => { state.first += KNOWN; showRatings(); });
+  at("others").addEventListener("click", skip);
   at("trouble").querySelector("button").addEventListener("click", begin);
   search(add, failed);
   tabs();
@@ -275,8 +313,9 @@ async function meet() {
   showOrders();
   showGenres(first);
   showYears(first);
-  state.known = await api.items("", 60);
+  Object.assign(state, { skipped: [], questioned: null });
   showRatings();
+  await propose();
   state.drawn = first.map ? new LatentMap(await api.atlas(first.name)) : null;
 }
 
