@@ -6,7 +6,7 @@ N items, R ratings of one person.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-_LEAST = 0.005
+_LEAST: Final = 0.005
 """Stars that are no reason: they would be printed as +0.00."""
 
 
@@ -42,24 +42,41 @@ def effects(model: Recommender, history: Ratings, items: Rows) -> Floats:
     return np.asarray(said[0] - said[1:])
 
 
-def reasons(model: Recommender, history: Ratings, items: Rows) -> list[str]:
-    """For each of `items` the rating that speaks most for it, see `Recommender.reasons`."""
+class Cause(NamedTuple):
+    """The rating of one person that speaks most for an item."""
+
+    item: int
+    """Row of what was rated."""
+    stars: float
+    """As given."""
+    effect: float
+    """What the rating adds: stars, or what the model scores in where it only ranks."""
+
+
+def causes(model: Recommender, history: Ratings, items: Rows) -> list[Cause | None]:
+    """For each of `items`; None where no rating of the one person adds anything to speak of."""
     if not len(history) or not len(items):
-        return [""] * len(items)
+        return [None] * len(items)
     own = history.over(model.fitted.items)
     found = model.effects(own, items)
-    return [
-        _reason(model, own, int(place), float(found[place, column]))
-        for column, place in enumerate(found.argmax(axis=0))
+    least = _LEAST if model.predicts_stars else np.finfo(np.float32).tiny
+    best = [
+        Cause(int(own.columns[place]), own.stars[place].item(), found[place, column].item())
+        for column, place in enumerate(found.argmax(axis=0).tolist())
     ]
+    return [cause if cause.effect >= least else None for cause in best]
 
 
-def _reason(model: Recommender, own: Ratings, place: int, effect: float) -> str:
-    if effect < (_LEAST if model.predicts_stars else np.finfo(np.float32).tiny):
-        return ""
-    rated = f"{model.item_name(int(own.columns[place]))} {own.stars[place]:g}"
+def reasons(model: Recommender, history: Ratings, items: Rows) -> list[str]:
+    """The same in words, see `Recommender.reasons`."""
+    found = causes(model, history, items)
+    return ["" if cause is None else _said(model, cause) for cause in found]
+
+
+def _said(model: Recommender, cause: Cause) -> str:
+    rated = f"{model.item_name(cause.item)} {cause.stars:g}"
     # What a score is counted in means nothing to anybody.
-    return f"{rated}: {effect:+.2f}" if model.predicts_stars else rated
+    return f"{rated}: {cause.effect:+.2f}" if model.predicts_stars else rated
 
 
 def _leave_one_out(history: Ratings) -> Ratings:

@@ -19,6 +19,7 @@ from recae.ids import Rows
 from recae.maps import Plane
 from recae.models import Recommender
 from recae.models.encodes import Encodes, encoding
+from recae.models.explaining import Cause, causes
 from recae.models.persistence import kind_of
 from recae.models.recommendations import Recommendations
 from recae.ratings import Ratings, Scale
@@ -40,8 +41,6 @@ _ON_MAP: Final = 1500
 """Items of a map at most."""
 _REMEMBERED: Final = 10_000
 """Names of items whose rows are kept."""
-_FELT: Final = 0.005
-"""Stars from which an effect is one."""
 
 
 class Engine:
@@ -90,7 +89,8 @@ class Engine:
         history = self._history(given)
         found = self.model.recommend(history, n, **rules)
         rows = found.items[0][found.items[0] >= 0]
-        reasons = self._reasons(history, rows) if explain else [None] * len(rows)
+        told = causes(self.model, history, rows) if explain else [None] * len(rows)
+        reasons = [self._reason(cause) for cause in told]
         by = rules.get("by") or self.model.orders[0]
         at = self._place(history) if place and len(history) else None
         return Answer(self.name, self.version, by, self._listed(found, rows, reasons), at)
@@ -110,23 +110,12 @@ class Engine:
     def _ids(self, names: Iterable[Id]) -> list[Id]:
         return [self._id(row) for row in self._rows(names)]
 
-    def _reasons(self, history: Ratings, rows: Rows) -> list[Reason | None]:
-        if not len(history) or not len(rows):
-            return [None] * len(rows)
-        effects = self.model.effects(history, rows)
-        least = _FELT if self.model.predicts_stars else np.finfo(np.float32).tiny
-        return [
-            self._reason(history, place, effect)
-            if (effect := effects[place, column].item()) >= least
-            else None
-            for column, place in enumerate(effects.argmax(axis=0).tolist())
-        ]
-
-    def _reason(self, history: Ratings, place: int, effect: float) -> Reason:
-        row = int(history.columns[place])
-        stars = history.stars[place].item()
-        told = round(effect, 3) if self.model.predicts_stars else None
-        return Reason(self._id(row), self._titles[row], self._names[row], stars, told)
+    def _reason(self, cause: Cause | None) -> Reason | None:
+        if cause is None:
+            return None
+        row = cause.item
+        told = round(cause.effect, 3) if self.model.predicts_stars else None
+        return Reason(self._id(row), self._titles[row], self._names[row], cause.stars, told)
 
     def _listed(
         self, found: Recommendations, rows: Rows, reasons: Sequence[Reason | None]
