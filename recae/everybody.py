@@ -21,18 +21,27 @@ if TYPE_CHECKING:
 
 _BLOCK: Final = 10_000
 """Users at a time."""
+_OTHERS: Final = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".xlsx", ".feather")
+"""Names of other kinds of tables, for whom a Parquet file would be a riddle."""
 
 
 def recommend_to_all(
-    model: Recommender, ratings: Ratings, out: str | Path, n: int = 10, **rules: Unpack[Rules]
+    model: Recommender,
+    ratings: Ratings | pd.DataFrame,
+    out: str | Path,
+    n: int = 10,
+    **rules: Unpack[Rules],
 ) -> int:
     """Write a row for every recommendation to every user of `ratings`, with the columns of
     `Recommendations.to_frame`; returns how many rows.
 
-    The file appears when it is whole. Raises DataError where it cannot be written, and what
-    `Recommender.recommend` raises.
+    The file appears when it is whole. Raises DataError where it cannot be written or is called like
+    one of another kind, and what `Recommender.recommend` raises.
     """
     out = Path(out)
+    if out.suffix.lower() in _OTHERS:
+        raise DataError(f"what is written is Parquet: call the file {out.stem}.parquet")
+    ratings = ratings if isinstance(ratings, Ratings) else model.histories_of(ratings)
     partial = out.with_name(out.name + ".part")
     try:
         rows = _write(_frames(model, ratings, n, rules), partial)

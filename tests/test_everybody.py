@@ -67,3 +67,23 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot write"):
         recommend_to_all(MODEL, RATINGS, tmp_path / "no" / "r.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frame_of_ratings_will_do(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "user": RATINGS.users.values[RATINGS.rows],
+            "item": RATINGS.items.values[RATINGS.columns],
+            "rating": RATINGS.stars,
+        }
+    )
+    rows = recommend_to_all(MODEL, frame, tmp_path / "r.parquet", 2)
+    whole = MODEL.recommend(RATINGS, 2).to_frame()
+    assert rows == len(whole)
+    assert pd.read_parquet(tmp_path / "r.parquet")["item"].tolist() == whole["item"].tolist()
+
+
+def test_parquet_is_not_called_csv(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"call the file r\.parquet"):
+        recommend_to_all(MODEL, RATINGS, tmp_path / "r.csv")
+    assert list(tmp_path.iterdir()) == []

@@ -316,11 +316,10 @@ def test_compare_pools_like_train(recae: Recae, file: Path, store: Store) -> Non
 
 def test_what_train_says_next_works(recae: Recae, file: Path, store: Store) -> None:
     _, out, _ = recae("train", file)
-    recommend, compare = (
-        line.split()
-        for line in out.splitlines()
-        if line.startswith("  recae ") and "ui" not in line
+    recommend, compare, serve = (
+        line.split() for line in out.splitlines() if line.startswith("  recae ")
     )
+    assert serve == ["recae", "serve", recommend[2]]
     assert recommend[2] in {"mf-0-fold0", "bias-0-fold0"}
     assert good(recae("recommend", recommend[2], "--rate", "101=5"))
     assert good(recae(*compare[1:]))

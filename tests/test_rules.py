@@ -203,3 +203,60 @@ def test_standard_scores() -> None:
     np.testing.assert_allclose(moved[0], [-(1.5**0.5), 0, 1.5**0.5], rtol=1e-6)
     assert moved[1].tolist() == [0, 0, 0]
     assert scores[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "rules", "says"),
+    [
+        (1.5, {}, "n is a whole number, how many items, not 1.5"),
+        (True, {}, "n is a whole number"),
+        ("3", {}, "n is a whole number"),
+        (3, {"years": 1990}, "years are a first and a last one"),
+        (3, {"years": ("a", "b")}, "years are a first and a last one"),
+        (3, {"years": (1990.5, None)}, "years are a first and a last one"),
+        (3, {"genres": [1]}, "no item is 1: there are Comedy"),
+        (3, {"genres": 5}, "genres are a list of names, not 5"),
+        (3, {"allow": 6}, "allow and deny are lists of items, not 6"),
+        (3, {"deny": ["No such film"]}, "no item is called 'No such film'"),
+        (3, {"diversity": "x"}, "diversity is a number from 0 to 1, not 'x'"),
+        (3, {"popularity": None}, "popularity is a number"),
+    ],
+)
+def test_what_is_no_number_or_list_is_one_sentence(n: Any, rules: Any, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        MODEL.recommend(PERSON, n, **rules)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({1.5: 3}, "an item is named by its id or its title, not by 1.5"),
+        ({True: 3}, "not by True"),
+        ({None: 3}, "not by None"),
+        ({1: "5"}, r"Film 1 \(1981\) is rated '5': stars are numbers"),
+        ({1: True}, "stars are numbers"),
+        ({1: float("nan")}, "is rated nan, outside the scale 1 to 5"),
+        ({1: 9}, r"Film 1 \(1981\) is rated 9, outside the scale 1 to 5"),
+        ({1: 3, "Film 1": 4}, r"Film 1 \(1981\) is rated twice"),
+    ],
+)
+def test_ratings_that_nobody_can_have_given(given: Any, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        MODEL.recommend(given)
+
+
+def test_allow_and_deny_take_titles() -> None:
+    assert set(listed(allow=["Film 4 (1984)", "Film 7", 9])) == {4, 7, 9}
+    assert listed(allow="Film 4 (1984)") == [4]
+    assert 4 not in listed(deny=["Film 4 (1984)"])
+    assert set(listed(allow=np.array([4, 7]))) == {4, 7}
+
+
+def test_a_frame_may_name_items_by_title() -> None:
+    named = pd.DataFrame({"user": [7, 7], "item": ["Film 0", "Film 3 (1983)"], "rating": [5.0, 2]})
+    found = MODEL.recommend(named, 4)
+    assert found["item"].tolist() == MODEL.recommend(PERSON, 4)["item"].tolist()
+    with pytest.raises(DataError, match="no item is called 'Nothing'"):
+        MODEL.recommend(named.assign(item="Nothing").drop(index=1))
+    with pytest.raises(DataError, match="the model knows none of these items"):
+        MODEL.recommend(named.assign(item=[900, 901]))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import updating as pipeline
 
+from recae.catalog import Catalog
 from recae.cli import main
 from recae.errors import DataError
 from recae.features import Features, NumberCode
@@ -322,6 +323,37 @@ def test_the_command_saves_a_model_that_knows_more(tmp_path: Path, capsys: Any) 
     assert code == 2
     assert "--save takes a folder" in err
     assert load_model(tmp_path / "old").fitted.users == Ids(early.users.values)
+
+
+def test_what_was_known_of_items_stays_known() -> None:
+    """A plain table says nothing of titles, genres and years."""
+    catalog = Catalog.of(range(40), [f"Film {i} ({1950 + i})" for i in range(40)], [["Drama"]] * 40)
+    model = AutoRec.dual(k=4, training=QUICK).fit(replace(OLD, catalog=catalog), rng=rng())
+    model.update(NOW, share=0, rng=rng())
+    kept = model.fitted.catalog
+    assert kept is not None
+    assert kept.items == NOW.items
+    assert kept.title(5) == "Film 5 (1955)"
+    found = model.recommend({"Film 5": 4}, 3, genres=["drama"], years=(None, 1970))
+    assert list(found["title"]) == [f"Film {i} ({1950 + i})" for i in found["item"]]
+
+
+def test_tables_that_are_read_for_a_model(tmp_path: Path, capsys: Any) -> None:
+    """All stars alike tell no scale, the model does; of a film that was rated twice one decides."""
+    AutoRec.dual(k=4, training=QUICK).fit(world(), rng=rng()).save(tmp_path / "old")
+    items = world().items.values
+    lines = [f"1,{items[0]},4", f"1,{items[1]},4", f"1,{items[1]},4"]
+    (tmp_path / "r.csv").write_text("\n".join(["user,item,rating", *lines]))
+    words = ["update", tmp_path / "old", "--data", tmp_path / "r.csv", "--save", tmp_path / "new"]
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "duplicates" in err
+    assert run(capsys, *words, "--duplicates", "some")[0] == 2
+    code, out, err = run(capsys, *words, "--duplicates", "last")
+    assert (code, err) == (0, "")
+    assert "1 users" in out
+    words = ["recommend", tmp_path / "old", "--user", "1", "--data", tmp_path / "r.csv", "--json"]
+    assert run(capsys, *words, "--duplicates", "mean")[0] == 0
 
 
 # --- the measurement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -35,6 +35,10 @@ Columns = Annotated[
         metavar="USER,ITEM,RATING[,TIME]",
         help="The columns of the ratings; none: those of the run, or common names.",
     ),
+]
+Duplicates = Annotated[
+    str | None,
+    typer.Option(help="Of an item that a user rated twice: last (by time), mean, or error."),
 ]
 By = Annotated[
     str | None,
@@ -102,12 +106,43 @@ def named_columns(text: str | None) -> dict[str, Any]:
     return dict(zip(("user", "item", "rating", "time"), names, strict=False))
 
 
-def ratings_of(model: str, fitted: Recommender, data: str | None, columns: str | None) -> Ratings:
+def ratings_of(
+    model: str,
+    fitted: Recommender,
+    data: str | None,
+    columns: str | None,
+    duplicates: Duplicates = None,
+) -> Ratings:
     """The ratings named, or those of the run. Raises DataError where the model knows no item."""
-    ratings = data_recipe(model, data, columns).load()
+    ratings = read_ratings(model, fitted, data, columns, duplicates)
     if (fitted.fitted.items.find(ratings.items.values) < 0).all():
         raise DataError(f"{data or model}: the model knows none of these items")
     return ratings
+
+
+def read_ratings(
+    model: str,
+    fitted: Recommender,
+    data: str | None,
+    columns: str | None,
+    duplicates: Duplicates = None,
+) -> Ratings:
+    """The same, whatever they are of; on the model's scale where nothing else is known of one."""
+    from dataclasses import replace
+
+    recipe = data_recipe(model, data, columns)
+    if data is not None and recipe.scale is None:
+        recipe = replace(recipe, scale=fitted.fitted.scale)
+    if duplicates is not None:
+        check_choice("--duplicates", duplicates, ("error", "last", "mean"))
+        recipe = replace(recipe, duplicates=cast(Any, duplicates))
+    return recipe.load()
+
+
+def check_choice(option: str, given: str, choices: tuple[str, ...]) -> None:
+    """Raises DataError for another one."""
+    if given not in choices:
+        raise DataError(f"{option} is one of {', '.join(choices)}, not {given!r}")
 
 
 def check_writable(out: Path | None) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recae.cli.shared import Columns, ModelRef, Source, data_recipe, named_model, terminal
+from recae.cli.shared import (
+    Columns,
+    Duplicates,
+    ModelRef,
+    Source,
+    named_model,
+    read_ratings,
+    terminal,
+)
 from recae.errors import RecaeError
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ def update(
     save: Annotated[Path, typer.Option(help="The folder that the updated model is saved to.")],
     data: Source = None,
     columns: Columns = None,
+    duplicates: Duplicates = None,
     share: Annotated[
         float | None,
         typer.Option(
@@ -38,7 +47,7 @@ def update(
         raise RecaeError(f"--save takes a folder, and {save} is a file")
     going_on = named_model(model)
     before = going_on.fitted
-    ratings = data_recipe(model, data, columns).load()
+    ratings = read_ratings(model, going_on, data, columns, duplicates)
     going_on.update(
         ratings, share=SHARE if share is None else share, rng=np.random.default_rng(seed)
     )

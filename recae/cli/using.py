@@ -11,6 +11,7 @@ from recae.cli.shared import (
     By,
     Columns,
     Diversity,
+    Duplicates,
     Json,
     ModelRef,
     Popularity,
@@ -41,6 +42,7 @@ def recommend(
     n: Annotated[int, typer.Option("-n", help="How many.")] = 10,
     data: Source = None,
     columns: Columns = None,
+    duplicates: Duplicates = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which rating speaks most for it.")
     ] = False,
@@ -88,12 +90,12 @@ def recommend(
     if out is not None:
         from recae.everybody import recommend_to_all
 
-        ratings = ratings_of(model, fitted, data, columns)
+        ratings = ratings_of(model, fitted, data, columns, duplicates)
         recommend_to_all(fitted, ratings, out, n, **rules)
         print(f"{out}: {n} items for {len(ratings.users):,} users")
         return
     if user is not None:
-        ratings = ratings_of(model, fitted, data, columns)
+        ratings = ratings_of(model, fitted, data, columns, duplicates)
         history = ratings.take_users(ratings.users.rows([ratings.users.parse(user)]))
     else:
         history = fitted.history_of(rated(rate or [], fitted))

@@ -8,7 +8,7 @@ arrays are made for blocks of users only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self, Unpack, overload
@@ -374,29 +374,58 @@ class Recommender(ABC):
             frame = found.to_frame().drop(columns="user")
             frame["because"] = self.reasons(person, found.items[0][found.items[0] >= 0])
             return frame
-        own = self._own(load(history, scale=self.fitted.scale))
-        return recommendations(self, own, n, rules).to_frame()
+        return recommendations(self, self.histories_of(history), n, rules).to_frame()
 
     def history_of(self, given: Mapping[Any, float]) -> Ratings:
         """One person's {item id or title: stars} as Ratings [1, N].
 
         Raises DataError for unknown or ambiguous titles, an item twice, stars outside the scale.
         """
+        return self.history_of_rows((self.item_row(name), stars) for name, stars in given.items())
+
+    def history_of_rows(self, given: Iterable[tuple[int, Any]]) -> Ratings:
+        """The same from rows of the model's items, (row, stars)."""
+        low, high = self.fitted.scale
         stars: dict[int, float] = {}
-        for name, value in given.items():
-            row = self.item_row(name)
+        for row, value in given:
             if row in stars:
-                raise DataError(f"{self.item_name(row)} is rated twice")
-            stars[row] = value
+                raise DataError(f"{self.item_name(row)} is rated twice: leave one out")
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise DataError(f"{self.item_name(row)} is rated {value!r}: stars are numbers")
+            if not low <= value <= high:
+                raise DataError(
+                    f"{self.item_name(row)} is rated {value:g}, outside the scale "
+                    f"{low:g} to {high:g}"
+                )
+            stars[row] = float(value)
         return Ratings.of_one(stars, self.fitted.items, self.fitted.scale)
 
     def item_row(self, name: int | str) -> int:
         """The row of the item with this id or title. Raises DataError, with suggestions."""
+        if isinstance(name, bool) or not isinstance(name, str | int | np.integer):
+            raise DataError(f"an item is named by its id or its title, not by {name!r}")
         fitted = self.fitted
         if fitted.catalog is not None:
             return int(fitted.items.rows([fitted.catalog.resolve(name)])[0])
         wanted = fitted.items.parse(name) if isinstance(name, str) else name
         return int(fitted.items.rows([wanted])[0])
+
+    def histories_of(self, frame: pd.DataFrame) -> Ratings:
+        """A DataFrame of ratings, whose items are ids or titles, over the model's items.
+
+        Raises DataError for unknown titles, a table of which the model knows no item, and what
+        `recae.load` refuses.
+        """
+        ratings, fitted = load(frame, scale=self.fitted.scale), self.fitted
+        named = ratings.items.values.dtype.kind != fitted.items.values.dtype.kind
+        if named and fitted.catalog is not None:
+            rows = np.array([self.item_row(name) for name in ratings.items.values.tolist()])
+            people = ratings.users.values[ratings.rows]
+            items = fitted.items.values[rows[ratings.columns]]
+            ratings = Ratings.of(people, items, ratings.stars, ratings.times, scale=fitted.scale)
+        if (fitted.items.find(ratings.items.values) < 0).all():
+            raise DataError("the model knows none of these items")
+        return ratings.over(fitted.items)
 
     def item_name(self, row: int) -> str:
         """The title of an item, or its id where there is no title."""

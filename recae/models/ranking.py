@@ -31,6 +31,8 @@ def recommendations(model: Recommender, own: Ratings, n: int, rules: Rules) -> R
 
     Raises DataError, see `Recommender.recommend`.
     """
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise DataError(f"n is a whole number, how many items, not {n!r}")
     if n < 1:
         raise DataError(f"n must be at least 1, not {n}")
     fitted, choice = model.fitted, Choice.of(model, rules)

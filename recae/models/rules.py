@@ -5,7 +5,7 @@ U users, N items.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -31,9 +31,9 @@ class Rules(TypedDict, total=False):
     such a history go on to like; `lower-bound`, the stars that are likely to be reached; `blend`,
     stars and liked together. None: the first of them."""
     allow: Iterable[Any] | None
-    """Ids of items that alone may be recommended."""
+    """Ids, or titles, of items that alone may be recommended."""
     deny: Iterable[Any] | None
-    """Ids of items that may not be."""
+    """The same of items that may not be."""
     genres: Iterable[str] | None
     """Only items of at least one of these, by the model's catalogue."""
     years: tuple[int | None, int | None] | None
@@ -71,7 +71,7 @@ class Choice:
             raise DataError(_no_such_order(model, by))
         diversity = _within("diversity", rules.get("diversity", 0.0), 0)
         popularity = _within("popularity", rules.get("popularity", 0.0), -1)
-        excluded = _excluded(model.fitted, rules)
+        excluded = _excluded(model, rules)
         return cls(by, excluded, rules.get("include_seen", False), diversity, popularity)
 
 
@@ -86,17 +86,20 @@ def _no_such_order(model: Recommender, by: str) -> str:
     return f"this {type(model).__name__} does not rank by {by}: {remedy}"
 
 
-def _within(name: str, value: float, least: float) -> float:
+def _within(name: str, value: Any, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise DataError(f"{name} is a number from {least:g} to 1, not {value!r}")
     if not least <= value <= 1:
         raise DataError(f"{name} goes from {least:g} to 1, and {value:g} is outside")
     return float(value)
 
 
-def _excluded(fitted: Fitted, rules: Rules) -> Mask | None:
+def _excluded(model: Recommender, rules: Rules) -> Mask | None:
+    fitted = model.fitted
     allow, deny = rules.get("allow"), rules.get("deny")
     allowed = [
-        None if allow is None else _marked(fitted, allow),
-        None if deny is None else ~_marked(fitted, deny),
+        None if allow is None else _marked(model, allow),
+        None if deny is None else ~_marked(model, deny),
         _of_genres(fitted, rules.get("genres")),
         _of_years(fitted, rules.get("years")),
     ]
@@ -104,16 +107,31 @@ def _excluded(fitted: Fitted, rules: Rules) -> Mask | None:
     return ~np.logical_and.reduce(stated) if stated else None
 
 
-def _marked(fitted: Fitted, ids: Iterable[Any]) -> Mask:
-    marked = np.zeros(len(fitted.items), dtype=bool)
-    marked[fitted.items.rows(ids)] = True
+def _marked(model: Recommender, named: Iterable[Any]) -> Mask:
+    """[N]: the items of these ids, or titles."""
+    ids = model.fitted.items
+    wanted = _listed("allow and deny are lists of items", named)
+    texts = any(isinstance(name, str) for name in wanted)
+    # Ids alone, of which there may be many, are found at once.
+    by_id = not (texts and (ids.values.dtype.kind == "i" or model.fitted.catalog is not None))
+    marked = np.zeros(len(ids), dtype=bool)
+    marked[ids.rows(wanted) if by_id else [model.item_row(name) for name in wanted]] = True
     return marked
+
+
+def _listed(what: str, given: Iterable[Any]) -> list[Any]:
+    """As a list; one text is a list of one."""
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise DataError(f"{what}, not {given!r}")
+    return list(given)
 
 
 def _of_genres(fitted: Fitted, genres: Iterable[str] | None) -> Mask | None:
     if genres is None:
         return None
-    wanted = [genres] if isinstance(genres, str) else list(genres)
+    wanted = _listed("genres are a list of names", genres)
     catalog = fitted.catalog
     matrix = None if catalog is None else catalog.genre_matrix
     if catalog is None or matrix is None:
@@ -121,7 +139,7 @@ def _of_genres(fitted: Fitted, genres: Iterable[str] | None) -> Mask | None:
     places = {name.casefold(): place for place, name in enumerate(catalog.genre_names)}
     columns = []
     for name in wanted:
-        if name.casefold() not in places:
+        if not isinstance(name, str) or name.casefold() not in places:
             raise DataError(f"no item is {name!r}: there are {', '.join(catalog.genre_names)}")
         columns.append(places[name.casefold()])
     return np.asarray(matrix[:, columns].sum(axis=1) > 0)
@@ -134,8 +152,17 @@ def _of_years(fitted: Fitted, years: tuple[int | None, int | None] | None) -> Ma
     if catalog is None or not catalog.years.any():
         raise DataError("the model knows the year of no item: leave years out")
     known = catalog.years[catalog.years > 0]
-    first, last = years
+    first, last = _ends(years)
     first, last = (known.min() if first is None else first), (known.max() if last is None else last)
     if first > last:
         raise DataError(f"years go from the first to the last, and {first} is after {last}")
     return np.asarray((catalog.years >= first) & (catalog.years <= last) & (catalog.years > 0))
+
+
+def _ends(years: Any) -> tuple[int | None, int | None]:
+    """Checked. Raises DataError."""
+    if isinstance(years, Sequence) and not isinstance(years, str) and len(years) == 2:
+        first, last = years
+        if all(end is None or isinstance(end, int | np.integer) for end in years):
+            return first, last
+    raise DataError(f"years are a first and a last one, like (1990, 1999), not {years!r}")

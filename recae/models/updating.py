@@ -55,7 +55,8 @@ def steps_of(settings: Training, share: float) -> int:
 
 
 def checked(ratings: Ratings, fitted: Fitted, share: float) -> Ratings:
-    """The ratings on the scale of the model. Raises DataError and ValueError."""
+    """The ratings on the scale of the model, with what it knows of items where they say nothing.
+    Raises DataError and ValueError."""
     if not 0 <= share <= 1:
         raise ValueError(f"share must be between 0 and 1, a share of the steps, not {share}")
     if not len(ratings):
@@ -72,7 +73,11 @@ def checked(ratings: Ratings, fitted: Fitted, share: float) -> Ratings:
             "the model knows none of these users and items: fit a new model, or bring the ids to "
             f"those that it was trained on, users like {fitted.users.values[0].item()!r}"
         )
-    return replace(ratings, scale=fitted.scale)
+    # A plain table says nothing of titles, genres and years: what was known of them still is.
+    catalog = ratings.catalog
+    if catalog is None and fitted.catalog is not None:
+        catalog = fitted.catalog.over(ratings.items)
+    return replace(ratings, scale=fitted.scale, catalog=catalog)
 
 
 def _known(ids: Ids, learned: Ids) -> bool:

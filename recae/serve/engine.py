@@ -96,13 +96,8 @@ class Engine:
         return Answer(self.name, self.version, by, self._listed(found, rows, reasons), at)
 
     def _history(self, given: Sequence[tuple[Id, float]]) -> Ratings:
-        stars: dict[int, float] = {}
-        for row, (_, value) in zip(self._rows(name for name, _ in given), given, strict=True):
-            if row in stars:
-                raise DataError(f"{self.model.item_name(row)} is rated twice: leave one out")
-            stars[row] = value
-        fitted = self.model.fitted
-        return Ratings.of_one(stars, fitted.items, fitted.scale)
+        rows = self._rows(name for name, _ in given)
+        return self.model.history_of_rows(zip(rows, (stars for _, stars in given), strict=True))
 
     def _rows(self, names: Iterable[Id]) -> list[int]:
         return [self._row(name) for name in names]

@@ -17,7 +17,9 @@ EXPLAINED: Final = 200
 Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 Name = Whole | Annotated[str, Field(strict=True, min_length=1, max_length=300)]
 Text = Annotated[str, Field(max_length=100)]
-Year = Annotated[int, Field(ge=0, le=9999)]
+Share = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1, le=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Year = Annotated[int, Field(strict=True, ge=0, le=9999)]
 
 
 class _Asked(BaseModel):
@@ -28,7 +30,7 @@ class Rating(_Asked):
     """How many stars somebody gave."""
 
     item: Name = Field(description="Its id, or its title.")
-    stars: float = Field(allow_inf_nan=False)
+    stars: float = Field(strict=True, allow_inf_nan=False)
 
 
 class _ForOne(_Asked):
@@ -67,13 +69,11 @@ class Wish(_ForOne):
     allow: list[Name] | None = Field(
         default=None, max_length=RATINGS, description="Items that alone may be recommended."
     )
-    include_seen: bool = Field(default=False, description="Also what is rated.")
-    diversity: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
-    popularity: float = Field(
-        default=0, ge=-1, le=1, allow_inf_nan=False, description="-1 obscure, 1 popular."
-    )
-    explain: bool = Field(default=False, description="With the rating that speaks most for each.")
-    place: bool = Field(default=False, description="With the person's place on the map.")
+    include_seen: Flag = Field(default=False, description="Also what is rated.")
+    diversity: Share = Field(default=0, ge=0, description="0 best fit, 1 unlike each other.")
+    popularity: Share = Field(default=0, description="-1 obscure, 1 popular.")
+    explain: Flag = Field(default=False, description="With the rating that speaks most for each.")
+    place: Flag = Field(default=False, description="With the person's place on the map.")
 
     @model_validator(mode="after")
     def _explains_what_it_can(self) -> Self:
@@ -100,9 +100,14 @@ def sentence(errors: Sequence[Any]) -> str:
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first['ctx']['error']}"
-    *path, last = ["", *[part for part in first["loc"] if part not in ("body", "query")]]
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*path, last))
+    path = [part for part in first["loc"] if part not in ("body", "query")]
+    if "item" in path[:-1]:
+        # An id or a title: pydantic tells what is wrong with each of the two.
+        path = path[: path.index("item") + 1]
+        first = {"msg": "An id is a whole number and a title a text of 1 to 300 letters"}
+        errors = errors[:1]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     said = first["msg"].removeprefix("Value error, ")
     said = said[:1].lower() + said[1:]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{where.lstrip('.')}: {said}{more}" if where else f"{said}{more}"
+    return f"{where.lstrip('.') or 'the body'}: {said}{more}"

@@ -159,7 +159,16 @@ def test_the_api_describes_itself(ask: Ask) -> None:
 
 MANY = [{"item": 1, "stars": 1}] * 2001
 REFUSED: dict[str, tuple[Any, str]] = {
-    "no item": ({"ratings": [{"item": "Heet", "stars": 5}]}, r"no item is called 'Heet'; .*Heat"),
+    "stars as text": ({"ratings": [{"item": 1, "stars": "5"}]}, "stars: .*valid number"),
+    "stars as truth": ({"ratings": [{"item": 1, "stars": True}]}, "stars: .*valid number"),
+    "a flag as text": ({"ratings": [], "include_seen": "yes"}, "include_seen: .*boolean"),
+    "a share as text": ({"ratings": [], "diversity": "0.5"}, "diversity: .*valid number"),
+    "a year as text": ({"ratings": [], "years": ["1990", None]}, "years.*valid integer"),
+    "no item": (
+        {"ratings": [{"item": "", "stars": 5}]},
+        r"ratings\[0\]\.item: an id is a whole number and a title a text",
+    ),
+    "an unknown title": ({"ratings": [{"item": "Heet", "stars": 5}]}, r"no item is called 'Heet'; .*Heat"),
     "several": ({"ratings": [{"item": "heat", "stars": 5}]}, r"matches 2 titles, .*\[1\]; .*\[2\]"),
     "no id": ({"ratings": [{"item": 10**9, "stars": 5}]}, r"no item is called 1000000000"),
     "huge id": ({"ratings": [{"item": 10**30, "stars": 5}]}, r"ratings\[0\]\.item.*"),
