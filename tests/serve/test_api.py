@@ -168,7 +168,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         {"ratings": [{"item": "", "stars": 5}]},
         r"ratings\[0\]\.item: an id is a whole number and a title a text",
     ),
-    "an unknown title": ({"ratings": [{"item": "Heet", "stars": 5}]}, r"no item is called 'Heet'; .*Heat"),
+    "an unknown title": (
+        {"ratings": [{"item": "Heet", "stars": 5}]},
+        r"no item is called 'Heet'; .*Heat",
+    ),
     "several": ({"ratings": [{"item": "heat", "stars": 5}]}, r"matches 2 titles, .*\[1\]; .*\[2\]"),
     "no id": ({"ratings": [{"item": 10**9, "stars": 5}]}, r"no item is called 1000000000"),
     "huge id": ({"ratings": [{"item": 10**30, "stars": 5}]}, r"ratings\[0\]\.item.*"),
