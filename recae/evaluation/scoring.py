@@ -23,7 +23,7 @@ from recae.ids import Ids
 from recae.intervals import Intervals
 from recae.models.base import Recommender
 from recae.models.ranking import best
-from recae.models.rules import Rules
+from recae.models.rules import Choice, Rules
 from recae.ratings import Ratings
 from recae.splits import Holdout
 
@@ -127,7 +127,7 @@ def evaluate(
     if model.predicts_stars:
         stars, by_user = _errors(holdout.target, predicted)
     nothing = np.full(len(predicted), np.nan)
-    interval = _intervals(model, holdout, intervals)
+    interval = _intervals(model, holdout, intervals, predicted)
     if interval is not None:
         within = _covered(holdout.target, *interval)
         stars |= {f"interval_{k}": float(v.sum() / len(predicted)) for k, v in within.items()}
@@ -173,12 +173,12 @@ def _predicted(model: Recommender, holdout: Holdout) -> Floats:
 
 
 def _intervals(
-    model: Recommender, holdout: Holdout, intervals: Intervals | None
+    model: Recommender, holdout: Holdout, intervals: Intervals | None, predicted: Floats
 ) -> tuple[Floats, Floats] | None:
     """Lowest and highest stars, [R] each: of `intervals`, or the model's own where it has any."""
     if intervals is not None:
         return intervals.at(holdout)
-    own = model.intervals_at(holdout)
+    own = model.intervals_at(holdout, predicted.astype(np.float32))
     return own and (own[0].astype(np.float64), own[1].astype(np.float64))
 
 
@@ -218,10 +218,10 @@ def _lists(
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
     """Metrics of lists by user, [U] each, and the lists themselves, [U, n] item rows."""
     items = model.fitted.items
+    # Without rules that make a difference, whole rankings: they tell of ties.
+    ruled = not Choice.of(model, rules).plain
     blocks, lists = [], []
     for history, target in _blocks(holdout, len(items)):
-        # Without rules, whole rankings: they tell of ties.
-        ruled = any(rules.values())
         scores = _ruled(model, history, n, rules) if ruled else model.scores(history)
         own = history.over(items)
         scores[own.rows, own.columns] = -np.inf

@@ -334,11 +334,17 @@ class Recommender(ABC):
         because it takes ratings that a model has not learned from to know them."""
         return None
 
-    def intervals_at(self, holdout: Holdout) -> tuple[Floats, Floats] | None:
+    def intervals_at(
+        self, holdout: Holdout, predicted: Floats | None = None
+    ) -> tuple[Floats, Floats] | None:
         """Lowest and highest stars of the model's own intervals at the target ratings, [R] each;
-        None where it knows none (`recae.intervals` makes some for any model)."""
+        None where it knows none (`recae.intervals` makes some for any model).
+
+        predicted [R]: what `predict_at` says there; None: it is asked.
+        """
+        stars = self.predict_at(holdout) if predicted is None else predicted
         users, items, _ = self._targets(holdout)
-        return self._bounds(self._own(holdout.history), users, items, self.predict_at(holdout))
+        return self._bounds(self._own(holdout.history), users, items, stars)
 
     @overload
     def recommend(

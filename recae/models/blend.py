@@ -14,7 +14,7 @@ U users, N items; stars are in stars, scores in whatever unit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,9 @@ from recae.models.levels import Spread
 from recae.models.multinomial import MultinomialAutoencoder
 from recae.models.places import Places
 from recae.models.ranking import standard
-from recae.models.rules import ORDERS
+from recae.models.rules import ORDERS, Order
 from recae.ratings import Ratings
 from recae.splits import Holdout
-
-Order: TypeAlias = Literal["blend", "stars", "liked", "lower-bound"]
 
 _WEIGHTS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 5.0)
 """Of the stars, among which the best is chosen."""

@@ -218,7 +218,7 @@ class MultinomialAutoencoder(RankingRecommender, FactorRecommender):
         # As factors they would be copied first, which for one person is most of the work.
         items = self.network.columns
         assert isinstance(items, Table | Tied)
-        users = torch.from_numpy(self.user_factors(self._own(history))[:, :-1])
+        users = torch.from_numpy(self._vectors(self._likes(self._own(history))))
         with torch.no_grad():
             users = users.to(items.vectors.device)
             return numpy_of(torch.addmm(items.row_bias, users, items.vectors.T))

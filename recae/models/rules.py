@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 
-ORDERS: Final = ("blend", "stars", "liked", "lower-bound")
+Order: TypeAlias = Literal["blend", "stars", "liked", "lower-bound"]
+ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 """All that any model ranks by; `Recommender.orders` says which of them are a model's own."""
 
 
@@ -58,6 +59,8 @@ class Choice:
     include_seen: bool = False
     diversity: float = 0.0
     popularity: float = 0.0
+    plain: bool = True
+    """No rule makes a difference: the usual order, of everything that is unseen."""
 
     @classmethod
     def of(cls, model: Recommender, rules: Rules) -> Choice:
@@ -71,8 +74,10 @@ class Choice:
             raise DataError(_no_such_order(model, by))
         diversity = _within("diversity", rules.get("diversity", 0.0), 0)
         popularity = _within("popularity", rules.get("popularity", 0.0), -1)
-        excluded = _excluded(model, rules)
-        return cls(by, excluded, rules.get("include_seen", False), diversity, popularity)
+        seen, excluded = rules.get("include_seen", False), _excluded(model, rules)
+        plain = by == model.orders[0] and excluded is None
+        plain = plain and not (seen or diversity or popularity)
+        return cls(by, excluded, seen, diversity, popularity, plain)
 
 
 def _no_such_order(model: Recommender, by: str) -> str:

@@ -5,7 +5,6 @@ N items of the model, K code size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
@@ -80,12 +79,11 @@ class Engine:
 
         given: (id or title, stars); nothing at all is allowed, and gets what is said to somebody
             of whom nothing is known.
-        rules: of `recae.models.rules`; `allow` and `deny` hold ids or titles.
+        rules: of `recae.models.rules`.
         explain: with the rating that speaks most for each. place: with the person's on the map.
 
         Raises DataError, as `Recommender.recommend` does.
         """
-        rules = rules | {key: self._ids(rules[key]) for key in ("allow", "deny") if key in rules}
         history = self._history(given)
         found = self.model.recommend(history, n, **rules)
         rows = found.items[0][found.items[0] >= 0]
@@ -101,9 +99,6 @@ class Engine:
 
     def _rows(self, names: Iterable[Id]) -> list[int]:
         return [self._row(name) for name in names]
-
-    def _ids(self, names: Iterable[Id]) -> list[Id]:
-        return [self._id(row) for row in self._rows(names)]
 
     def _reason(self, cause: Cause | None) -> Reason | None:
         if cause is None:
@@ -126,8 +121,8 @@ class Engine:
                 item.year,
                 item.genres,
                 round(found.stars[0, place].item(), 3),
-                None if found.low is None else _known(found.low[0, place].item()),
-                None if found.high is None else _known(found.high[0, place].item()),
+                None if found.low is None else round(found.low[0, place].item(), 3),
+                None if found.high is None else round(found.high[0, place].item(), 3),
                 reasons[place],
             )
             lines.append(line)
@@ -220,8 +215,7 @@ class Engine:
 
     @cached_property
     def _has_intervals(self) -> bool:
-        found = self.model.recommend(self._history(self._somebody), 1)
-        return found.low is not None and bool(np.isfinite(found.low).any())
+        return self.model.recommend(self._history(self._somebody), 1).low is not None
 
     @cached_property
     def _titles(self) -> list[str]:
@@ -270,11 +264,6 @@ class Engine:
     def _id(self, row: int) -> Id:
         found: Id = self.model.fitted.items.values[row].item()
         return found
-
-
-def _known(stars: float) -> float | None:
-    """As they are told; NaN as None."""
-    return None if math.isnan(stars) else round(stars, 3)
 
 
 def _step(scale: Scale) -> float:

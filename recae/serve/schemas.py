@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from recae.models.rules import Rules
+
 MOST: Final = 100
 """Items of a list."""
 RATINGS: Final = 2000
@@ -86,13 +88,8 @@ class Wish(_ForOne):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """Those that were stated, as `Recommender.recommend` takes them."""
-        names = ("by", "genres", "years", "allow", "deny", "include_seen")
-        return {
-            name: getattr(self, name)
-            for name in (*names, "diversity", "popularity")
-            if getattr(self, name) not in (None, False, 0)
-        }
+        """As `Recommender.recommend` takes them."""
+        return self.model_dump(include=set(Rules.__optional_keys__))
 
 
 def sentence(errors: Sequence[Any]) -> str:
